@@ -1,0 +1,2 @@
+//! The `varvite` program.
+fn main() {}

@@ -1,0 +1,107 @@
+//! Files, names, locks, clocks, randomness and threads: everything the engine asks of the outside.
+//!
+//! One engine runs on three storages: [`fs`] (a directory), [`memory`] and [`simulated`] (a disk that can lose what was not synced).
+
+pub mod fs;
+pub mod memory;
+pub mod simulated;
+
+pub(crate) mod bytes;
+mod clock;
+pub(crate) mod executor;
+
+pub use bytes::Bytes;
+pub use clock::{Clock, SystemClock};
+
+use std::{fmt::Debug, io};
+
+use crate::sync::Arc;
+
+/// A flat set of named files on one device.
+///
+/// Errors are those of the operating system; the engine adds what it was doing. Every method may be called from any thread.
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// Makes an empty file under a name that must not exist. Neither the name nor the bytes are durable yet.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn WriteFile>>;
+
+    /// Opens an existing file for writing in place (LOCK and FLOOR only; all other files are written once).
+    fn open_write(&self, name: &str) -> io::Result<Arc<dyn WriteFile>>;
+
+    /// Opens an existing file for reading.
+    fn open_read(&self, name: &str) -> io::Result<Arc<dyn ReadFile>>;
+
+    /// Makes a complete file visible, durably, under a name that must not exist: writes and syncs `tmp-<name>`, links it under `name`
+    /// without replacing, removes the temporary name, syncs the names. After an error the name may or may not exist.
+    fn publish(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// All names with their lengths, in ascending order; sub-directories and special files are left out.
+    fn list(&self) -> io::Result<Vec<FileInfo>>;
+
+    /// Removes a name. Open files stay readable.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes all names created and removed before durable.
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// Takes the writer's lock on a file (created if absent) until the result is dropped, or fails with `WouldBlock`.
+    /// The lock of a dead owner is free.
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>>;
+
+    /// Whether some other owner holds the writer's lock.
+    fn is_locked(&self, name: &str) -> io::Result<bool>;
+
+    /// Gives `self`'s file a second name in another storage without copying, if both can; `false` if not (the caller copies).
+    fn link_into(&self, name: &str, target: &dyn Storage, target_name: &str) -> io::Result<bool>;
+
+    /// The directory behind it, if there is one.
+    fn path(&self) -> Option<&std::path::Path>;
+}
+
+/// A held writer's lock; dropping it frees it.
+pub trait Lock: Send + Sync {}
+
+/// Name and length of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileInfo {
+    /// Name in its storage.
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// A file being written.
+pub trait WriteFile: Debug + Send + Sync {
+    /// Writes all bytes at an offset, lengthening the file as needed. Short transfers and `EINTR` are continued inside.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reserves zero bytes up to a length, which becomes the file's length if it was shorter.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Shortens (or, with zeros, lengthens) the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes all bytes and the length durable (not the name). After an error nothing is known about what is durable.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// A file being read.
+pub trait ReadFile: Debug + Send + Sync {
+    /// Current length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills the buffer from an offset; `UnexpectedEof` if the file ends before. Short transfers and `EINTR` are continued inside.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// The whole file as it is now, without copying where the backend can. Its start is aligned to 64 bytes.
+    fn map(&self) -> io::Result<Bytes>;
+
+    /// How many names the file has (hard links), where that is known: 1 otherwise.
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+}

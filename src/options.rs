@@ -1,0 +1,120 @@
+//! Options of a database. Defaults suit a service that keeps hundreds of thousands of embeddings.
+
+use std::time::Duration;
+
+/// When a write is acknowledged.
+///
+/// ```
+/// use varvite::{Durability, Options};
+/// let options = Options::default().with_durability(Durability::Buffered);
+/// assert_eq!(Options::default().durability, Durability::Synced);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// After its bytes are synced to the device.
+    #[default]
+    Synced,
+    /// After its bytes are handed to the operating system: they survive a kill of the process, not a power cut.
+    /// `Commit::wait` makes them durable.
+    Buffered,
+    /// Like `Buffered`, and synced in the background at least this often.
+    Interval(Duration),
+}
+
+/// How segment files are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// Memory-mapped, zero-copy. A failing device or a file that somebody else truncates is a signal (SIGBUS).
+    #[default]
+    Mapped,
+    /// Copied with positioned reads, each fill checked. For hostile places: everything is an error, nothing a signal.
+    Copied,
+}
+
+/// How often the checksum of a row group is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChecksumMode {
+    /// When it is first touched after open.
+    #[default]
+    FirstTouch,
+    /// At every read.
+    EveryRead,
+}
+
+/// Who runs flush and compaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Background {
+    /// Threads of the database.
+    #[default]
+    Threads,
+    /// The writer that makes them due, before its write returns. Deterministic; for tests and single-threaded places.
+    Inline,
+}
+
+/// Options of a database; see each field for its trade-off.
+///
+/// ```
+/// use varvite::Options;
+/// let options = Options { memtable_bytes: 16 << 20, ..Options::default() };
+/// assert_eq!(options.log_bytes, 128 << 20);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Default durability of writes.
+    pub durability: Durability,
+    /// Budget of all memtables, in bytes. Larger: less write amplification, more memory, longer recovery. Default 64 MiB.
+    pub memtable_bytes: usize,
+    /// Budget of all log files, in bytes. Default 128 MiB.
+    pub log_bytes: u64,
+    /// Budget of one merge's buffers, in bytes. Default 16 MiB.
+    pub merge_bytes: usize,
+    /// Whether NaN and infinities are accepted (and kept bit-exactly). Default no: they are refused by name.
+    pub allow_non_finite: bool,
+    /// How segment files are read.
+    pub read_mode: ReadMode,
+    /// How often row checksums are compared.
+    pub checksum_mode: ChecksumMode,
+    /// Who runs flush and compaction.
+    pub background: Background,
+    /// How long writes must pause before the memtable is flushed and the log retired. Default 1 s.
+    pub idle_flush_after: Duration,
+    /// How long deleted bytes may stay in the files before they are rewritten. Default 45 s.
+    pub erase_after: Duration,
+    /// Whether a missing database is created by `open`. Default yes.
+    pub create_if_missing: bool,
+    /// Whether a network file system, whose locks may be unreliable, is accepted. Default no.
+    pub allow_network_file_system: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Synced,
+            memtable_bytes: 64 << 20,
+            log_bytes: 128 << 20,
+            merge_bytes: 16 << 20,
+            allow_non_finite: false,
+            read_mode: ReadMode::Mapped,
+            checksum_mode: ChecksumMode::FirstTouch,
+            background: Background::Threads,
+            idle_flush_after: Duration::from_secs(1),
+            erase_after: Duration::from_secs(45),
+            create_if_missing: true,
+            allow_network_file_system: false,
+        }
+    }
+}
+
+impl Options {
+    /// The same with another default durability.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+}
