@@ -53,8 +53,27 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Gives `self`'s file a second name in another storage without copying, if both can; `false` if not (the caller copies).
     fn link_into(&self, name: &str, target: &dyn Storage, target_name: &str) -> io::Result<bool>;
 
-    /// The directory behind it, if there is one.
-    fn path(&self) -> Option<&std::path::Path>;
+    /// Clock, randomness and place.
+    fn environment(&self) -> &Environment;
+}
+
+/// What else the engine asks of the outside.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for identities and hash seeds.
+    pub random: Arc<dyn Random>,
+    /// The directory behind the storage, if there is one.
+    pub directory: Option<std::path::PathBuf>,
+    /// Whether that directory lies on a network file system.
+    pub network: bool,
+}
+
+/// A source of random bytes.
+pub trait Random: Debug + Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]) -> io::Result<()>;
 }
 
 /// A held writer's lock; dropping it frees it.
