@@ -11,6 +11,8 @@ pub mod simulated;
 mod buffer;
 pub(crate) mod bytes;
 mod clock;
+#[cfg(test)]
+mod conformance;
 pub(crate) mod executor;
 mod publish;
 mod random;
