@@ -2,25 +2,35 @@
 //!
 //! One engine runs on three storages: [`fs`] (a directory), [`memory`] and [`simulated`] (a disk that can lose what was not synced).
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one place that touches the operating system")]
+
 pub mod fs;
 pub mod memory;
 pub mod simulated;
 
+mod buffer;
 pub(crate) mod bytes;
 mod clock;
+#[cfg(test)]
+mod conformance;
 pub(crate) mod executor;
+mod publish;
+mod random;
 
 pub use bytes::Bytes;
 pub use clock::{Clock, SystemClock};
+pub use random::SystemRandom;
+pub(crate) use random::random_id;
 
-use std::{fmt::Debug, io};
+use std::{any::Any, fmt::Debug, io};
 
 use crate::sync::Arc;
 
 /// A flat set of named files on one device.
 ///
+/// Names are 1 to 255 bytes without `/` and NUL, and not `.` or `..`; others are refused with `InvalidInput`.
 /// Errors are those of the operating system; the engine adds what it was doing. Every method may be called from any thread.
-pub trait Storage: Debug + Send + Sync + 'static {
+pub trait Storage: Any + Debug + Send + Sync {
     /// Makes an empty file under a name that must not exist. Neither the name nor the bytes are durable yet.
     fn create(&self, name: &str) -> io::Result<Arc<dyn WriteFile>>;
 
@@ -47,7 +57,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// The lock of a dead owner is free.
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>>;
 
-    /// Whether some other owner holds the writer's lock.
+    /// Whether anybody holds the writer's lock, in this process or another. It is never taken, not even for an instant.
     fn is_locked(&self, name: &str) -> io::Result<bool>;
 
     /// Gives `self`'s file a second name in another storage without copying, if both can; `false` if not (the caller copies).
@@ -76,8 +86,11 @@ pub trait Random: Debug + Send + Sync {
     fn fill(&self, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-/// A held writer's lock; dropping it frees it.
-pub trait Lock: Send + Sync {}
+/// A held writer's lock; dropping it in the process that took it frees it.
+pub trait Lock: Debug + Send + Sync {
+    /// Whether this process took it: `false` in a child that was forked off its owner, which must not write.
+    fn is_mine(&self) -> bool;
+}
 
 /// Name and length of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
