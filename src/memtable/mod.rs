@@ -1,1 +1,154 @@
-//! memtable
+//! The writes of all collections between two freezes: an arena of aligned rows and, per collection, an ordered index of versions.
+
+mod arena;
+mod row;
+mod table;
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use self::{arena::Arena, table::Table};
+use crate::{
+    sync::{Arc, AtomicU64, AtomicUsize, Ordering, RwLock},
+    types::{CollectionId, Dimension, Ordinal, Sequence},
+};
+
+pub(crate) use row::{LIVE, MemRow};
+
+/// One writer at a time (the caller sees to it), any number of readers.
+///
+/// A version is visible at s iff its sequence ≤ s < its `dead_at`. All versions of an id are kept, because snapshots need them.
+/// A batch is applied whole before the caller publishes its sequence, and nobody reads at a sequence that is not published: that, not a
+/// lock held over the batch, makes it atomic.
+pub(crate) struct Memtable {
+    arena: Arena,
+    tables: RwLock<BTreeMap<CollectionId, Arc<Table>>>,
+    versions: AtomicUsize,
+    last_sequence: AtomicU64,
+}
+
+/// What a memtable knows of an id.
+pub(crate) enum Lookup {
+    Row(MemRow),
+    /// Deleted, or superseded by a newer memtable: older memtables and segments need not be asked.
+    Deleted,
+    Absent,
+}
+
+/// The last state of an id, as a flush needs it.
+pub(crate) enum Newest {
+    /// To be written, unless its `dead_at` says that a newer memtable has superseded it; in any case it kills what older segments hold.
+    Put(MemRow),
+    /// Kills what older segments hold. The row has an id and a sequence only.
+    Tombstone(MemRow),
+}
+
+impl Memtable {
+    pub(crate) fn new() -> Self {
+        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0), last_sequence: AtomicU64::new(0) }
+    }
+
+    /// Adds a version of a record; `vector` is the little-endian bytes of its elements. What this memtable had of the id is dead from
+    /// `sequence` on; [`Self::mark_dead`] does the same in older memtables.
+    #[expect(clippy::too_many_arguments, reason = "the fields of a put operation; a struct for one caller would only rename them")]
+    pub(crate) fn put(
+        &self,
+        collection: CollectionId,
+        dimension: Dimension,
+        sequence: Sequence,
+        id: &[u8],
+        ordinal: Ordinal,
+        vector: &[u8],
+        payload: &[u8],
+    ) {
+        debug_assert_eq!(vector.len(), dimension.bytes(), "a vector of another dimension than its collection");
+        self.add(collection, &MemRow::put(&self.arena, sequence, ordinal, id, vector, payload));
+    }
+
+    /// Records that an id is deleted from `sequence` on, whether or not this memtable holds it.
+    pub(crate) fn delete(&self, collection: CollectionId, sequence: Sequence, id: &[u8]) {
+        self.add(collection, &MemRow::tombstone(&self.arena, sequence, id));
+    }
+
+    fn add(&self, collection: CollectionId, row: &MemRow) {
+        self.table_or_new(collection).add(row);
+        self.versions.fetch_add(1, Ordering::Relaxed);
+        self.last_sequence.fetch_max(row.sequence(), Ordering::AcqRel);
+    }
+
+    /// A newer memtable has superseded or deleted the id: its newest version here is dead from `sequence` on. False if there is none or it
+    /// was dead already.
+    pub(crate) fn mark_dead(&self, collection: CollectionId, id: &[u8], sequence: Sequence) -> bool {
+        self.table(collection).is_some_and(|table| table.kill(id, sequence))
+    }
+
+    pub(crate) fn get(&self, collection: CollectionId, id: &[u8], at: Sequence) -> Lookup {
+        match self.table(collection).and_then(|table| table.get(id, at)) {
+            None => Lookup::Absent,
+            Some(row) if row.is_visible(at) => Lookup::Row(row),
+            Some(_) => Lookup::Deleted,
+        }
+    }
+
+    /// The next visible rows within the bounds, at most `limit`, by ascending id or, in reverse, descending. No lock is held between pages,
+    /// nor for long within one.
+    pub(crate) fn page(
+        &self,
+        collection: CollectionId,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        reverse: bool,
+        at: Sequence,
+        limit: usize,
+    ) -> Vec<MemRow> {
+        self.table(collection).map(|table| table.page(bounds, reverse, at, limit)).unwrap_or_default()
+    }
+
+    /// Visits every visible row once, in the order of arrival, which is that of its memory. Holds no lock meanwhile.
+    pub(crate) fn scan(&self, collection: CollectionId, at: Sequence, visit: impl FnMut(&MemRow)) {
+        if let Some(table) = self.table(collection) {
+            table.scan(at, visit);
+        }
+    }
+
+    /// The last state of every id, by ascending id. Only for frozen memtables.
+    pub(crate) fn newest(&self, collection: CollectionId) -> Vec<Newest> {
+        let rows = self.table(collection).map(|table| table.newest()).unwrap_or_default();
+        rows.into_iter().map(|row| if row.is_tombstone() { Newest::Tombstone(row) } else { Newest::Put(row) }).collect()
+    }
+
+    /// Memory taken, the index estimated.
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.bytes() + self.versions.load(Ordering::Relaxed) * MemRow::OVERHEAD
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.versions.load(Ordering::Relaxed) == 0
+    }
+
+    /// Collections with any version, tombstones included, ascending.
+    pub(crate) fn collections(&self) -> Vec<CollectionId> {
+        self.tables.read().keys().copied().collect()
+    }
+
+    /// Puts of a collection, dead ones included: what a scan has to look at.
+    pub(crate) fn rows(&self, collection: CollectionId) -> usize {
+        self.table(collection).map_or(0, |table| table.rows())
+    }
+
+    /// The highest sequence written, 0 without any.
+    pub(crate) fn last_sequence(&self) -> Sequence {
+        self.last_sequence.load(Ordering::Acquire)
+    }
+
+    fn table(&self, collection: CollectionId) -> Option<Arc<Table>> {
+        self.tables.read().get(&collection).cloned()
+    }
+
+    fn table_or_new(&self, collection: CollectionId) -> Arc<Table> {
+        self.table(collection)
+            .unwrap_or_else(|| Arc::clone(self.tables.write().entry(collection).or_insert_with(|| Arc::new(Table::new()))))
+    }
+}
+
+#[cfg(test)]
+#[path = "memtable_tests.rs"]
+mod tests;
