@@ -20,20 +20,11 @@ fn oracle(metric: Metric, a: &[f32], b: &[f32]) -> u32 {
         Metric::L2 => sum(|x, y| (x - y).powi(2)),
         Metric::Dot => 0.0 - sum(|x, y| x * y),
         Metric::Cosine if a.iter().all(|x| *x == 0.0) || b.iter().all(|x| *x == 0.0) => 1.0,
-        Metric::Cosine => {
-            let ratio = 1.0 - sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt();
-            if ratio < 0.0 {
-                0.0
-            } else if ratio > 2.0 {
-                2.0
-            } else {
-                ratio
-            }
-        }
+        Metric::Cosine => (1.0 - sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt()).clamp(0.0, 2.0),
     };
     let narrow = wide as f32;
     match narrow.to_bits() {
-        _ if narrow != narrow => 0x7FC0_0000,
+        _ if narrow.is_nan() => 0x7FC0_0000,
         0x8000_0000 => 0,
         bits => bits,
     }
