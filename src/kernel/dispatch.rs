@@ -42,36 +42,22 @@ impl InstructionSet {
         sets
     }
 
-    /// The sums of one row, see [`super::lanes::one`].
+    /// The sums of one row, see [`super::lanes::sums`].
     #[inline]
-    pub(super) fn one<T: Terms>(self, query: &[Lanes], row: &[f32]) -> T::Sums {
+    pub(super) fn sums<T: Terms>(self, query: &[Lanes], row: &[f32]) -> T::Sums {
         match self.0 {
-            Kind::Portable => portable::one::<T>(query, row),
+            Kind::Portable => portable::sums::<T>(query, row),
             // SAFETY: a value of this kind exists only after the feature was detected.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::one::<T>(query, row) },
+            Kind::Avx2 => unsafe { avx2::sums::<T>(query, row) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { avx512::one::<T>(query, row) },
-        }
-    }
-
-    /// The sums of four rows, see [`super::lanes::four`].
-    #[inline]
-    pub(super) fn four<T: Terms>(self, query: &[Lanes], rows: [&[f32]; 4]) -> [T::Sums; 4] {
-        match self.0 {
-            Kind::Portable => portable::four::<T>(query, rows),
-            // SAFETY: a value of this kind exists only after the feature was detected.
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::four::<T>(query, rows) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { avx512::four::<T>(query, rows) },
+            Kind::Avx512 => unsafe { avx512::sums::<T>(query, row) },
         }
     }
 }
 
-/// The kernels, compiled for the target's baseline or for a set of features. Never inlined, and they return lanes, not their sum: what the
+/// The kernel, compiled for the target's baseline or for a set of features. Never inlined, and it returns lanes, not their sum: what the
 /// compiler does with the result afterwards must not disturb the way it vectorises the loop.
 macro_rules! compiled {
     ($set:ident $(, $feature:literal)?) => {
@@ -80,14 +66,8 @@ macro_rules! compiled {
 
             #[inline(never)]
             $(#[target_feature(enable = $feature)])?
-            pub(super) fn one<T: Terms>(query: &[Lanes], row: &[f32]) -> T::Sums {
-                lanes::one::<T>(query, row)
-            }
-
-            #[inline(never)]
-            $(#[target_feature(enable = $feature)])?
-            pub(super) fn four<T: Terms>(query: &[Lanes], rows: [&[f32]; 4]) -> [T::Sums; 4] {
-                lanes::four::<T>(query, rows)
+            pub(super) fn sums<T: Terms>(query: &[Lanes], row: &[f32]) -> T::Sums {
+                lanes::sums::<T>(query, row)
             }
         }
     };

@@ -24,7 +24,7 @@ impl Scorer {
 
     fn with_instructions(metric: Metric, query: &[f32], instructions: InstructionSet) -> Self {
         let lanes = Lanes::of(query);
-        let query_square = instructions.one::<Product>(&lanes, query).reduce();
+        let query_square = instructions.sums::<Product>(&lanes, query).reduce();
         Self { metric, dimension: query.len(), query: lanes, query_square, instructions }
     }
 
@@ -32,39 +32,16 @@ impl Scorer {
     pub(crate) fn score(&self, row: &[f32]) -> f32 {
         debug_assert_eq!(row.len(), self.dimension, "a row of another dimension than the query");
         match self.metric {
-            Metric::L2 => canonical(self.instructions.one::<SquaredDifference>(&self.query, row).reduce()),
-            Metric::Dot => canonical(-self.instructions.one::<Product>(&self.query, row).reduce()),
-            Metric::Cosine => self.cosine(self.instructions.one::<ProductAndSquare>(&self.query, row)),
-        }
-    }
-
-    /// The scores of four rows, faster than one by one.
-    fn score_four(&self, rows: [&[f32]; 4]) -> [f32; 4] {
-        debug_assert!(rows.iter().all(|row| row.len() == self.dimension), "a row of another dimension than the query");
-        match self.metric {
-            Metric::L2 => self.instructions.four::<SquaredDifference>(&self.query, rows).map(|sum| canonical(sum.reduce())),
-            Metric::Dot => self.instructions.four::<Product>(&self.query, rows).map(|product| canonical(-product.reduce())),
-            Metric::Cosine => self.instructions.four::<ProductAndSquare>(&self.query, rows).map(|sums| self.cosine(sums)),
-        }
-    }
-
-    /// Appends the score of every row to `out`.
-    pub(crate) fn score_each<'a>(&self, rows: impl IntoIterator<Item = &'a [f32]>, out: &mut Vec<f32>) {
-        let mut rows = rows.into_iter();
-        while let Some(first) = rows.next() {
-            match (rows.next(), rows.next(), rows.next()) {
-                (Some(second), Some(third), Some(fourth)) => out.extend(self.score_four([first, second, third, fourth])),
-                (second, third, fourth) => {
-                    out.extend([Some(first), second, third, fourth].into_iter().flatten().map(|row| self.score(row)));
-                }
-            }
+            Metric::L2 => canonical(self.instructions.sums::<SquaredDifference>(&self.query, row).reduce()),
+            Metric::Dot => canonical(-self.instructions.sums::<Product>(&self.query, row).reduce()),
+            Metric::Cosine => self.cosine(self.instructions.sums::<ProductAndSquare>(&self.query, row)),
         }
     }
 
     /// Appends the scores of a block of rows that stand `stride` elements apart; the last may lack its padding.
     pub(crate) fn score_rows(&self, rows: &[f32], stride: usize, out: &mut Vec<f32>) {
         debug_assert!(stride >= self.dimension, "rows of {} elements overlap at stride {stride}", self.dimension);
-        self.score_each(rows.chunks(stride.max(1)).map_while(|row| row.get(..self.dimension)), out);
+        out.extend(rows.chunks(stride.max(1)).map_while(|row| row.get(..self.dimension)).map(|row| self.score(row)));
     }
 
     fn cosine(&self, (product, row_square): (Lanes, Lanes)) -> f32 {

@@ -20,20 +20,11 @@ fn oracle(metric: Metric, a: &[f32], b: &[f32]) -> u32 {
         Metric::L2 => sum(|x, y| (x - y).powi(2)),
         Metric::Dot => 0.0 - sum(|x, y| x * y),
         Metric::Cosine if a.iter().all(|x| *x == 0.0) || b.iter().all(|x| *x == 0.0) => 1.0,
-        Metric::Cosine => {
-            let ratio = 1.0 - sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt();
-            if ratio < 0.0 {
-                0.0
-            } else if ratio > 2.0 {
-                2.0
-            } else {
-                ratio
-            }
-        }
+        Metric::Cosine => (1.0 - sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt()).clamp(0.0, 2.0),
     };
     let narrow = wide as f32;
     match narrow.to_bits() {
-        _ if narrow != narrow => 0x7FC0_0000,
+        _ if narrow.is_nan() => 0x7FC0_0000,
         0x8000_0000 => 0,
         bits => bits,
     }
@@ -61,18 +52,14 @@ fn metrics_and_sets() -> impl Iterator<Item = (Metric, InstructionSet)> {
     Metric::ALL.into_iter().flat_map(|metric| InstructionSet::available().into_iter().map(move |set| (metric, set)))
 }
 
-/// Checks one query against rows on every instruction set, one by one and in a block.
+/// Checks one query against rows on every instruction set.
 fn check(query: &[f32], rows: &[Vec<f32>]) {
     for metric in Metric::ALL {
         let expected: Vec<u32> = rows.iter().map(|row| oracle(metric, query, row)).collect();
         for set in InstructionSet::available() {
             let scorer = Scorer::with_instructions(metric, query, set);
-            let single: Vec<u32> = rows.iter().map(|row| scorer.score(row).to_bits()).collect();
-            assert_eq!(single, expected, "{metric} {set:?} one by one, dimension {}", query.len());
-            let mut block = vec![7.0];
-            scorer.score_each(rows.iter().map(Vec::as_slice), &mut block);
-            let block: Vec<u32> = block.iter().skip(1).map(|score| score.to_bits()).collect();
-            assert_eq!(block, expected, "{metric} {set:?} side by side, dimension {}", query.len());
+            let scores: Vec<u32> = rows.iter().map(|row| scorer.score(row).to_bits()).collect();
+            assert_eq!(scores, expected, "{metric} {set:?}, dimension {}", query.len());
         }
     }
 }
@@ -128,7 +115,7 @@ fn unaligned_rows_and_any_padding_give_the_same_bits() {
             // The last row comes without its padding.
             let rows = &block[start..start + stride * 8 + dimension];
             for (metric, set) in metrics_and_sets() {
-                let mut scores = Vec::new();
+                let mut scores = vec![];
                 Scorer::with_instructions(metric, &query, set).score_rows(rows, stride, &mut scores);
                 let expected: Vec<u32> = (0..9).map(|r| oracle(metric, &query, &rows[r * stride..r * stride + dimension])).collect();
                 assert_eq!(scores.iter().map(|s| s.to_bits()).collect::<Vec<_>>(), expected, "{metric} {set:?} {dimension}/{stride}");
@@ -176,31 +163,5 @@ proptest! {
     ) {
         let floats = |bits: &[u32]| bits.iter().take(query.len()).map(|b| f32::from_bits(*b)).collect::<Vec<_>>();
         check(&floats(&query), &rows.iter().map(|row| floats(row)).collect::<Vec<_>>());
-    }
-}
-
-/// Prints nanoseconds per row; run by hand with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-#[expect(clippy::disallowed_methods, reason = "a measurement needs the real clock")]
-fn time_per_row() {
-    let mut floats = Floats(4);
-    for dimension in [100, 384, 1536] {
-        let (query, rows) = (floats.vector(dimension), floats.vector(dimension * 64));
-        for (metric, set) in metrics_and_sets() {
-            let scorer = Scorer::with_instructions(metric, &query, set);
-            let mut out = Vec::new();
-            let start = std::time::Instant::now();
-            for _ in 0..2_000 {
-                out.clear();
-                scorer.score_rows(std::hint::black_box(&rows), dimension, &mut out);
-            }
-            let block = start.elapsed().as_nanos() / 128_000;
-            let start = std::time::Instant::now();
-            for row in (0..2_000).flat_map(|_| rows.chunks(dimension)) {
-                std::hint::black_box(scorer.score(std::hint::black_box(row)));
-            }
-            println!("{dimension:5} {metric:6} {set:?}: {block} ns a row in blocks, {} one by one", start.elapsed().as_nanos() / 128_000);
-        }
     }
 }

@@ -157,7 +157,7 @@ proptest! {
                     expected.reverse();
                 }
                 let mut scanned = Vec::new();
-                memtable.scan(collection, at, |rows| scanned.extend(rows.iter().map(|row| row.ordinal() as usize - 1)));
+                memtable.scan(collection, at, |row| scanned.push(row.ordinal() as usize - 1));
                 let mut expected: Vec<usize> = model.visible(collection, at).map(|(_, put)| put).collect();
                 expected.sort_unstable();
                 prop_assert_eq!(scanned, expected, "collection {} at {}", collection, at);
@@ -206,7 +206,7 @@ fn pages_and_scans_pass_over_long_invisible_stretches() {
     assert_eq!(numbers(&memtable.page(1, (Unbounded, Unbounded), true, 2, 2)), [3_400, 1_700]);
     assert_eq!(numbers(&memtable.page(1, (Unbounded, Unbounded), false, 1, usize::MAX)), (0..5_000).collect::<Vec<_>>());
     let mut scanned = Vec::new();
-    memtable.scan(1, 2, |rows| scanned.extend(rows.iter().map(|row| row.ordinal())));
+    memtable.scan(1, 2, |row| scanned.push(row.ordinal()));
     assert_eq!(scanned, [0, 1_700, 3_400]);
 }
 
@@ -256,7 +256,7 @@ fn readers_beside_the_writer_see_whole_batches() {
                         let at = published.load(Ordering::Acquire);
                         let expected = if at == 0 { vec![] } else { vec![at as f32; 3] };
                         let mut scanned = Vec::new();
-                        memtable.scan(1, at, |rows| scanned.extend(rows.iter().map(|row| row.vector()[40])));
+                        memtable.scan(1, at, |row| scanned.push(row.vector()[40]));
                         assert_eq!(scanned, expected, "scan at {at}");
                         let page = memtable.page(1, (Unbounded, Unbounded), rounds % 2 == 0, at, 9);
                         assert_eq!(page.iter().map(|row| row.vector()[50]).collect::<Vec<_>>(), expected, "page at {at}");
@@ -273,24 +273,4 @@ fn readers_beside_the_writer_see_whole_batches() {
         done.store(true, Ordering::Release);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
-}
-
-/// Prints nanoseconds per put and per get; run by hand with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-#[expect(clippy::disallowed_methods, reason = "a measurement needs the real clock")]
-fn time_per_put() {
-    let (vector, dimension) = (vec![1.0f32; 384], Dimension::new(384).unwrap());
-    let ids: Vec<String> = (0..40_000u32).map(|number| format!("document-{:08x}", number.wrapping_mul(2_654_435_761))).collect();
-    for _ in 0..5 {
-        let memtable = Memtable::new();
-        let start = std::time::Instant::now();
-        for (id, sequence) in ids.iter().zip(1..) {
-            memtable.put(1, dimension, sequence, id.as_bytes(), sequence, f32s_as_bytes(&vector), b"payload");
-        }
-        let put = start.elapsed().as_nanos() / 40_000;
-        let start = std::time::Instant::now();
-        let found = ids.iter().filter(|id| matches!(memtable.get(1, id.as_bytes(), 50_000), Lookup::Row(_))).count();
-        println!("{put} ns a put, {} ns a get, {found} found, {} bytes", start.elapsed().as_nanos() / 40_000, memtable.bytes());
-    }
 }

@@ -102,8 +102,8 @@ impl Memtable {
         self.table(collection).map(|table| table.page(bounds, reverse, at, limit)).unwrap_or_default()
     }
 
-    /// Visits every visible row once, in the order of arrival, in batches that suit the kernels. Holds no lock meanwhile.
-    pub(crate) fn scan(&self, collection: CollectionId, at: Sequence, visit: impl FnMut(&[&MemRow])) {
+    /// Visits every visible row once, in the order of arrival, which is that of its memory. Holds no lock meanwhile.
+    pub(crate) fn scan(&self, collection: CollectionId, at: Sequence, visit: impl FnMut(&MemRow)) {
         if let Some(table) = self.table(collection) {
             table.scan(at, visit);
         }

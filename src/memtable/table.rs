@@ -120,19 +120,10 @@ impl Table {
         self.inner.read().index.values().map(|versions| versions.newest.clone()).collect()
     }
 
-    /// Visits what is visible, in the order of arrival, in batches of up to 64.
-    pub(super) fn scan(&self, at: Sequence, mut visit: impl FnMut(&[&MemRow])) {
+    /// Visits what is visible, in the order of arrival.
+    pub(super) fn scan(&self, at: Sequence, visit: impl FnMut(&MemRow)) {
         let blocks = self.inner.read().arrivals.clone();
-        let mut visible = Vec::with_capacity(64);
-        for block in &blocks {
-            for batch in block.chunks(64) {
-                visible.clear();
-                visible.extend(batch.iter().map_while(OnceLock::get).filter(|row| row.is_visible(at)));
-                if !visible.is_empty() {
-                    visit(&visible);
-                }
-            }
-        }
+        blocks.iter().flat_map(|block| block.iter().map_while(OnceLock::get)).filter(|row| row.is_visible(at)).for_each(visit);
     }
 }
 
