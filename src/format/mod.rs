@@ -14,6 +14,8 @@ pub(crate) mod payload;
 mod reader;
 mod schema;
 pub(crate) mod segment_file;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub(crate) use checksum::{Crc, crc};
