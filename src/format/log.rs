@@ -8,8 +8,8 @@
 //! | 0 | 8 | magic `VRVTACTV` |
 //! | 8 | 8 | number of this log |
 //! | 16 | 8 | number of the predecessor, 0 if none |
-//! | 24 | 8 | the predecessor's end |
-//! | 32 | 4 | the predecessor's frame chain checksum |
+//! | 24 | 8 | the predecessor's end, 0 if none |
+//! | 32 | 4 | the predecessor's frame chain checksum, 0 if none |
 //! | 36 | 4 | reserved |
 //! | 40 | 8 | first sequence |
 //! | 48 | 12 | reserved |
@@ -63,6 +63,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     pub(crate) fn encode(&self, file: FileId) -> [u8; ACTIVATION_BYTES] {
+        debug_assert!(self.predecessor != 0 || (self.predecessor_end, self.predecessor_chain) == (0, 0), "{self:?}");
         let mut bytes = [0; ACTIVATION_BYTES];
         bytes[..8].copy_from_slice(&ACTIVATION_MAGIC);
         LittleEndian::write_u64(&mut bytes[8..16], self.log);
@@ -93,6 +94,9 @@ impl Activation {
         reader.zeros(4)?;
         let first_sequence = reader.u64()?;
         reader.zeros(12)?;
+        if predecessor == 0 && (predecessor_end, predecessor_chain) != (0, 0) {
+            return Err(Error::corruption("no predecessor, but its end is named").at(24));
+        }
         Ok(Some(Self { log, predecessor, predecessor_end, predecessor_chain, first_sequence }))
     }
 }
@@ -278,8 +282,10 @@ mod tests {
         }
 
         #[test]
-        fn activation_round_trip(log: u64, predecessor: u64, predecessor_end: u64, predecessor_chain: u32, first_sequence: u64, file: [u8; 16]) {
+        fn activation_round_trip(log: u64, predecessor in 1_u64.., predecessor_end: u64, predecessor_chain: u32, first_sequence: u64, file: [u8; 16]) {
             let activation = Activation { log, predecessor, predecessor_end, predecessor_chain, first_sequence };
+            let first = Activation { predecessor: 0, predecessor_end: 0, predecessor_chain: 0, ..activation };
+            prop_assert_eq!(Activation::decode(&first.encode(FileId(file)), FileId(file)).unwrap(), Some(first));
             prop_assert_eq!(Activation::decode(&activation.encode(FileId(file)), FileId(file)).unwrap(), Some(activation));
         }
 

@@ -16,6 +16,8 @@ mod schema;
 pub(crate) mod segment_file;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod worked_example;
 mod writer;
 
 pub(crate) use checksum::{Crc, crc};
