@@ -14,6 +14,10 @@ pub(crate) mod payload;
 mod reader;
 mod schema;
 pub(crate) mod segment_file;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod worked_example;
 mod writer;
 
 pub(crate) use checksum::{Crc, crc};
