@@ -1,1 +1,21 @@
-//! format
+//! Pure encoders and decoders of every byte on disk, in the order of `format-spec.md`: one file per object, encoder
+//! beside decoder. Decoders take any bytes, never panic, and allocate no more than those bytes justify.
+
+pub(crate) mod batch;
+mod checksum;
+pub(crate) mod floor;
+pub(crate) mod identity;
+pub(crate) mod kills;
+pub(crate) mod lock_page;
+pub(crate) mod log;
+pub(crate) mod manifest;
+pub(crate) mod names;
+pub(crate) mod payload;
+mod reader;
+mod schema;
+pub(crate) mod segment_file;
+mod writer;
+
+pub(crate) use checksum::{Crc, crc};
+pub(crate) use reader::Reader;
+pub(crate) use writer::Put;
