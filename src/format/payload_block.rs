@@ -51,7 +51,7 @@ impl IndexEntry {
         } else {
             stored_len == entry.plain_len
         };
-        if reserved != [0; 4] || !possible {
+        if reserved != [0; 4] || !possible || entry.plain_len as usize <= ENTRY_HEADER_BYTES {
             return Err(Error::corruption("payload index: entry with senseless lengths"));
         }
         Ok(entry)
@@ -153,6 +153,7 @@ mod tests {
         for bad in [
             IndexEntry { plain_len: u32::MAX >> 1, ..good },
             IndexEntry { plain_len: 10, ..good },
+            IndexEntry { plain_len: 8, stored_len: 8, is_compressed: false, ..good },
             IndexEntry { is_compressed: false, ..good },
         ] {
             assert!(IndexEntry::decode(&index_bytes(&bad)).is_err(), "{bad:?}");

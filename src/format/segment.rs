@@ -123,7 +123,7 @@ impl SegmentFooter {
 
     /// Encoded length.
     pub(crate) fn encoded_len(&self) -> u64 {
-        let present = self.sections.iter().filter(|section| section.len > 0).count();
+        let present = self.sections.iter().chain(&self.unknown).filter(|section| section.len > 0).count();
         (FIXED_BYTES + present * ENTRY_BYTES) as u64
     }
 
@@ -228,7 +228,10 @@ impl SegmentFooter {
         }
         let name = kind.map_or_else(|| format!("section {code}"), |kind| format!("section '{}'", kind.name()));
         let refuse = |what: &str| Err(Error::corruption(format!("segment footer: {name} {what}")));
-        if section.offset % ALIGNMENT != 0 || section.offset < *end || section.len == 0 || section.len > footer_start.saturating_sub(section.offset)
+        if section.offset % ALIGNMENT != 0
+            || section.offset < *end
+            || section.len == 0
+            || section.len > footer_start.saturating_sub(section.offset)
         {
             return refuse("stands where it cannot");
         }
@@ -236,10 +239,10 @@ impl SegmentFooter {
             return refuse("has more checksums than there are");
         }
         *end = section.end();
-        let Some(kind) = kind else {
+        if kind.is_none() {
             self.unknown.push(section);
             return Ok(());
-        };
+        }
         if flags != REQUIRED || code <= *last_kind {
             return refuse("is out of order or wrongly marked");
         }
@@ -336,7 +339,16 @@ mod tests {
             sections: [Section::default(); 8],
             unknown: Vec::new(),
         };
-        let lengths = [(240, group_rows(dimension) * 12), (160, BLOCK_BYTES), (12, BLOCK_BYTES), (200, BLOCK_BYTES), (192, BLOCK_BYTES), (0, 0), (0, 0), (20, 0)];
+        let lengths = [
+            (240, group_rows(dimension) * 12),
+            (160, BLOCK_BYTES),
+            (12, BLOCK_BYTES),
+            (200, BLOCK_BYTES),
+            (192, BLOCK_BYTES),
+            (0, 0),
+            (0, 0),
+            (20, 0),
+        ];
         let mut offset: u64 = 0;
         for (index, (section, (len, block_size))) in footer.sections.iter_mut().zip(lengths).enumerate() {
             if len > 0 {
