@@ -4,6 +4,8 @@
 pub(crate) mod batch;
 mod checksum;
 pub(crate) mod floor;
+pub(crate) mod id_block;
+pub(crate) mod id_hash;
 pub(crate) mod identity;
 pub(crate) mod kills;
 pub(crate) mod lock_page;
@@ -11,8 +13,10 @@ pub(crate) mod log;
 pub(crate) mod manifest;
 pub(crate) mod names;
 pub(crate) mod payload;
+pub(crate) mod payload_block;
 mod reader;
 mod schema;
+pub(crate) mod segment;
 pub(crate) mod segment_file;
 #[cfg(test)]
 mod testing;

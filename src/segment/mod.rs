@@ -1,1 +1,30 @@
-//! segment
+//! Segment files: immutable rows, sorted by id, of one or more collections, and kill blocks of other segments.
+//!
+//! Everything is written once and front to back ([`builder`]), and read in place ([`reader`]). No byte is used before
+//! its checksum was compared, and no number before it was compared with the length of what it points into.
+
+mod builder;
+mod cursor;
+mod file;
+mod id_index;
+mod kills;
+mod output;
+mod payload;
+mod reader;
+mod rows;
+mod sections;
+mod verify;
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use builder::{BuiltFile, BuiltSegment, FileBuilder};
+pub(crate) use cursor::Cursor;
+pub(crate) use file::SegmentFile;
+pub(crate) use kills::KillSet;
+pub(crate) use reader::Segment;
+pub(crate) use rows::RowBytes;

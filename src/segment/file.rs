@@ -1,0 +1,147 @@
+use crate::error::{Error, Result};
+use crate::format::identity::{FileKind, IDENTITY_BYTES, Identity};
+use crate::format::manifest::FileEntry;
+use crate::format::names::segment_name;
+use crate::format::segment_file::{FOOTER_ALIGN, FileFooter, TAIL_BYTES};
+use crate::io::{Bytes, ReadFile, Storage};
+use crate::options::ReadMode;
+use crate::sync::Arc;
+
+/// An open segment file that is the one that the manifest names.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    name: String,
+    entry: FileEntry,
+    file: Arc<dyn ReadFile>,
+    mapping: Option<Bytes>,
+    footer: FileFooter,
+    footer_offset: u64,
+}
+
+impl SegmentFile {
+    /// Opens it and compares existence, length, identity and footer with the manifest's entry: a missing, swapped, older or foreign
+    /// file is an error that names it.
+    pub(crate) fn open(storage: &dyn Storage, entry: &FileEntry, mode: ReadMode) -> Result<Arc<Self>> {
+        let name = segment_name(entry.number);
+        match storage.open_read(&name) {
+            Ok(file) => Self::from_file(file, entry, mode),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::corruption("the manifest names this file, but it is missing").in_file(name))
+            }
+            Err(source) => Err(Error::io(format_args!("open {name}"), source).in_file(name)),
+        }
+    }
+
+    /// The same for a file that is open already.
+    pub(crate) fn from_file(file: Arc<dyn ReadFile>, entry: &FileEntry, mode: ReadMode) -> Result<Arc<Self>> {
+        let name = segment_name(entry.number);
+        let io = |action: &str, source| Error::io(format_args!("{action} {name}"), source).in_file(name.as_str());
+        let len = file.len().map_err(|source| io("get the length of", source))?;
+        let mapping = match mode {
+            ReadMode::Mapped => Some(file.map().map_err(|source| io("map", source))?),
+            ReadMode::Copied => None,
+        };
+        let mapped_len = mapping.as_ref().map_or(len, |bytes| bytes.len() as u64);
+        if len != entry.len || mapped_len != entry.len {
+            let message = format!("{len} bytes long, but the manifest says {}", entry.len);
+            return Err(Error::corruption(message).in_file(name));
+        }
+        let (footer, footer_offset) = (FileFooter::default(), 0);
+        let mut opened = Self { name, entry: entry.clone(), file, mapping, footer, footer_offset };
+        opened.check_identity()?;
+        (opened.footer, opened.footer_offset) = opened.read_footer()?;
+        Ok(Arc::new(opened))
+    }
+
+    /// Compares the identity header with the manifest's entry.
+    pub(super) fn check_identity(&self) -> Result<()> {
+        let header = self.read_range(0, IDENTITY_BYTES as u64)?;
+        let identity = Identity::decode(&header, FileKind::Segment).map_err(|error| error.in_file(&self.name))?;
+        let entry = &self.entry;
+        let refuse = |what: &str, offset| {
+            Err(Error::corruption(format!("not the file that the manifest names: {what}")).at(offset).in_file(&self.name))
+        };
+        if identity.database != entry.origin_database {
+            return refuse(&format!("of database {}, not {}", identity.database, entry.origin_database), 16);
+        }
+        if identity.number != entry.origin_number {
+            return refuse(&format!("number {}, not {}", identity.number, entry.origin_number), 32);
+        }
+        if identity.file != entry.file {
+            return refuse(&format!("file id {}, not {}", identity.file, entry.file), 40);
+        }
+        Ok(())
+    }
+
+    /// Reads the footer, compares it with the manifest's entry, and tells where it starts.
+    pub(super) fn read_footer(&self) -> Result<(FileFooter, u64)> {
+        let len = self.entry.len;
+        let tail_offset = len.saturating_sub(TAIL_BYTES as u64);
+        let tail = self.read_range(tail_offset, TAIL_BYTES as u64)?;
+        let (footer_len, footer_crc) = FileFooter::decode_tail(&tail).map_err(|error| error.shifted(tail_offset).in_file(&self.name))?;
+        if footer_crc != self.entry.footer_crc {
+            let message = "not the file that the manifest names: its footer has another checksum";
+            return Err(Error::corruption(message).at(tail_offset + 4).in_file(&self.name));
+        }
+        let offset =
+            len.checked_sub(footer_len.into()).filter(|&start| start >= IDENTITY_BYTES as u64 && start.is_multiple_of(FOOTER_ALIGN));
+        let Some(offset) = offset else {
+            let message = format!("a file footer of {footer_len} bytes cannot stand in {len} bytes");
+            return Err(Error::corruption(message).at(tail_offset).in_file(&self.name));
+        };
+        let bytes = self.read_range(offset, footer_len.into())?;
+        let decoded = FileFooter::decode(&bytes).and_then(|footer| footer.check_places(offset).map(|()| footer));
+        let footer = decoded.map_err(|error| error.shifted(offset).at(offset).in_file(&self.name))?;
+        if footer.file != self.entry.file {
+            let message = format!("footer of file {}, not {}", footer.file, self.entry.file);
+            return Err(Error::corruption(message).at(offset).in_file(&self.name));
+        }
+        Ok((footer, offset))
+    }
+
+    /// Part of the file: a slice of the mapping, or a copy. Nothing in it is checked.
+    pub(crate) fn read_range(&self, offset: u64, len: u64) -> Result<Bytes> {
+        if offset.checked_add(len).is_none_or(|end| end > self.entry.len) {
+            let message = format!("{len} bytes expected, but the file is {} bytes long", self.entry.len);
+            return Err(Error::corruption(message).at(offset).in_file(&self.name));
+        }
+        let cut = || Error::corruption("the file was cut short while open").at(offset).in_file(&self.name);
+        if let Some(mapping) = &self.mapping {
+            return mapping.slice(offset as usize, len as usize).ok_or_else(cut);
+        }
+        Bytes::filled(len as usize, |buffer| self.file.read_at(offset, buffer)).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => cut(),
+            _ => Error::io(format_args!("read {}", self.name), source).in_file(&self.name).at(offset),
+        })
+    }
+
+    /// Its name in the directory.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its entry in the manifest.
+    pub(crate) fn entry(&self) -> &FileEntry {
+        &self.entry
+    }
+
+    /// What stands in it.
+    pub(crate) fn footer(&self) -> &FileFooter {
+        &self.footer
+    }
+
+    /// Where its footer starts.
+    pub(super) fn footer_offset(&self) -> u64 {
+        self.footer_offset
+    }
+
+    /// Whether reads are slices of a mapping.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapping.is_some()
+    }
+
+    /// How many names it has.
+    pub(crate) fn links(&self) -> Result<u64> {
+        self.file.links().map_err(|source| Error::io(format_args!("count the links of {}", self.name), source).in_file(&self.name))
+    }
+}

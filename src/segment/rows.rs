@@ -1,0 +1,71 @@
+use std::ops::{Deref, Range};
+
+use super::reader::Segment;
+use crate::error::{Error, Result};
+use crate::format::segment::{SectionKind, group_rows};
+use crate::io::Bytes;
+use crate::io::bytes::as_f32s;
+
+/// The vector of one row: in place if the file is mapped, and alive as long as this is.
+#[derive(Clone, Debug)]
+pub(crate) struct RowBytes {
+    /// Whole, aligned elements.
+    bytes: Bytes,
+}
+
+impl RowBytes {
+    /// Takes bytes that are whole, aligned elements.
+    pub(crate) fn new(bytes: Bytes) -> Option<Self> {
+        as_f32s(&bytes).is_some().then_some(Self { bytes })
+    }
+
+    /// The elements as they are stored.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Deref for RowBytes {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        as_f32s(&self.bytes).unwrap_or_default()
+    }
+}
+
+impl Segment {
+    /// The vector of a row, without its padding.
+    #[inline]
+    pub(crate) fn row(&self, row: u32) -> Result<RowBytes> {
+        let (stride, len) = (self.dimension().stride() as u64, self.dimension().bytes() as u64);
+        let start = u64::from(row) * stride;
+        let bytes = self.sections.fetch(SectionKind::Rows, start, len)?;
+        RowBytes::new(bytes).ok_or_else(|| self.sections.damaged(SectionKind::Rows, start, "row that is not aligned"))
+    }
+
+    /// The rows that share a checksum with `row`.
+    pub(crate) fn group_of(&self, row: u32) -> Range<u32> {
+        let count = group_rows(self.dimension());
+        let first = row - row % count;
+        first..first.saturating_add(count).min(self.rows())
+    }
+
+    /// The row group that holds `row`, stride by stride.
+    pub(crate) fn row_group(&self, row: u32) -> Result<(Range<u32>, Bytes)> {
+        let group = self.group_of(row);
+        if !group.contains(&row) {
+            return Err(Error::invalid(format!("no row {row} in a segment of {}", self.rows())));
+        }
+        Ok((group.clone(), self.row_run(group)?))
+    }
+
+    /// Consecutive rows, stride by stride. Scans ask for many groups at once, and after an error for one at a time.
+    pub(crate) fn row_run(&self, rows: Range<u32>) -> Result<Bytes> {
+        if rows.is_empty() || rows.end > self.rows() {
+            return Err(Error::invalid(format!("no rows {} to {} in a segment of {}", rows.start, rows.end, self.rows())));
+        }
+        let stride = self.dimension().stride() as u64;
+        self.sections.fetch(SectionKind::Rows, u64::from(rows.start) * stride, u64::from(rows.end - rows.start) * stride)
+    }
+}
