@@ -1,6 +1,8 @@
 //! One opaque error: a kind that tells the caller what to do, and a message that says what failed and where.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io};
+
+use crate::sync::Arc;
 
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

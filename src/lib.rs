@@ -3,17 +3,31 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("varvite needs a 64-bit little-endian target: stored rows are read in place");
 
+mod compaction;
+mod database;
 mod error;
+mod flush;
 mod format;
 pub mod io;
 mod kernel;
+mod log;
+mod manifest;
 mod memtable;
+mod merge;
+mod observe;
 mod options;
+mod read;
 mod search;
 mod segment;
 mod sync;
 mod types;
+mod version;
+mod write;
 
+pub use database::{
+    Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot, Stats,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
+pub use read::{Row, Rows};
 pub use types::{Dimension, Fields, Metadata, Metric, Payload, Record, Value};

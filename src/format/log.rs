@@ -167,6 +167,11 @@ pub(crate) const fn frame_bytes(len: usize) -> usize {
 pub(crate) struct Chain(pub(crate) u32);
 
 impl Chain {
+    /// The checksum over all frames so far.
+    pub(crate) fn value(self) -> u32 {
+        self.0
+    }
+
     pub(crate) fn extend(&mut self, header: &[u8; FRAME_HEADER_BYTES]) {
         self.0 = Crc::resume(self.0).with(&header[28..]).finish();
     }

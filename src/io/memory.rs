@@ -40,8 +40,7 @@ impl Memory {
     /// An empty storage with the operating system's clock and randomness.
     #[must_use]
     pub fn new() -> Self {
-        let environment =
-            Environment { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), directory: None, network: false };
+        let environment = Environment::of_system(None, false);
         let (files, locked, publishing) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(Shared { files, locked, publishing, environment }))
     }

@@ -78,6 +78,25 @@ pub struct Environment {
     pub directory: Option<std::path::PathBuf>,
     /// Whether that directory lies on a network file system.
     pub network: bool,
+    /// This process, for naming the holder of a lock.
+    pub process: u32,
+    /// This machine, likewise.
+    pub host: String,
+}
+
+impl Environment {
+    /// The clocks, randomness and names of the operating system.
+    #[must_use]
+    pub fn of_system(directory: Option<std::path::PathBuf>, network: bool) -> Self {
+        Self {
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(SystemRandom),
+            directory,
+            network,
+            process: std::process::id(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }
+    }
 }
 
 /// A source of random bytes.

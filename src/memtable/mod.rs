@@ -42,6 +42,12 @@ pub(crate) enum Newest {
     Tombstone(MemRow),
 }
 
+impl std::fmt::Debug for Memtable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memtable({} bytes)", self.bytes())
+    }
+}
+
 impl Memtable {
     pub(crate) fn new() -> Self {
         Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0), last_sequence: AtomicU64::new(0) }

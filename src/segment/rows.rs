@@ -19,6 +19,11 @@ impl RowBytes {
         as_f32s(&bytes).is_some().then_some(Self { bytes })
     }
 
+    /// The handle itself.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// The elements as they are stored.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -44,8 +44,7 @@ impl Directory {
         let path = path.as_ref().canonicalize()?;
         let directory = fs::File::from(retry_on_intr(|| rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))?);
         let network = network::is_network(&directory)?;
-        let environment =
-            Environment { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), directory: Some(path), network };
+        let environment = Environment::of_system(Some(path), network);
         Ok(Self { directory, environment, publishing: Mutex::new(()) })
     }
 

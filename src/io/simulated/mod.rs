@@ -77,6 +77,8 @@ impl SimulatedDisk {
             random: Arc::clone(&random) as Arc<dyn Random>,
             directory: None,
             network: false,
+            process: 1,
+            host: "simulated".to_owned(),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), publishing: Mutex::new(()), clock, random, environment }) }
     }

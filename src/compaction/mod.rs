@@ -1,0 +1,13 @@
+//! Compaction: what to merge (a pure function of the version's shape), the merge, and its publication.
+
+mod job;
+mod outputs;
+mod publish;
+mod shape;
+mod strategy;
+
+pub(crate) use job::run;
+pub(crate) use outputs::{Outputs, Part};
+pub(crate) use publish::publish_parts;
+pub(crate) use shape::{Shape, rewrite_choice};
+pub(crate) use strategy::{Choice, Mode, choose};

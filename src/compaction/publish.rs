@@ -1,0 +1,192 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::outputs::{Outputs, Part};
+use crate::{
+    error::{Error, Result},
+    observe::event,
+    sync::Arc,
+    types::SegmentId,
+    version::{CollectionVersion, Draft, LiveSegment, OutputFile, Pending, Shared, Version, View, rehome_kills, write_kills},
+};
+
+/// Where a row went: its new segment and row there.
+type Moves = HashMap<(SegmentId, u32), (SegmentId, u32)>;
+
+/// A publication being put together against the version that it replaces.
+struct Edit {
+    /// Segments replaced (`Some`) or dropped (`None`).
+    replaced: HashMap<SegmentId, Option<Arc<LiveSegment>>>,
+    /// Outputs as they are published, by segment id.
+    outputs: HashMap<SegmentId, Option<Arc<LiveSegment>>>,
+    moves: Moves,
+}
+
+/// Publishes what a compaction copied. What died since its base is resolved by id against its outputs: kill sets here, pending kills while
+/// no write can happen. `false` if an input is gone.
+pub(crate) fn publish_parts(shared: &Shared, base: &Version, mut parts: Vec<Part>, moved: &[SegmentId], mut outputs: Outputs<'_>) -> Result<bool> {
+    outputs.finish_file()?;
+    assign_outputs(&mut parts, moved, &outputs);
+    let mut publisher = shared.publisher.lock();
+    let current = Arc::clone(&shared.view().version);
+    let present: HashSet<SegmentId> = current.segments().map(|live| live.entry.id).collect();
+    let needed = parts.iter().flat_map(|part| part.inputs.iter().map(|(live, _)| live.entry.id)).chain(moved.iter().copied());
+    if !needed.into_iter().all(|id| present.contains(&id)) {
+        return Ok(false);
+    }
+    debug_assert!(base.flushed_through <= current.flushed_through);
+    let mut kills_file = OutputFile::create(shared)?;
+    let mut edit = Edit { replaced: HashMap::new(), outputs: HashMap::new(), moves: HashMap::new() };
+    for part in &parts {
+        edit_part(shared, &current, part, &mut kills_file, &mut edit)?;
+    }
+    for live in outputs.segments().filter(|live| moved.contains(&live.entry.id)) {
+        // The same rows elsewhere: kill set and pending kills go with them.
+        let Some(old) = current.segment(live.entry.id) else { return Ok(false) };
+        let entry = crate::format::manifest::SegmentEntry { kills: old.entry.kills, ..live.entry };
+        let replacement = Arc::new(live.with(entry, Arc::clone(&old.kills), Arc::clone(&old.pending)));
+        edit.replaced.insert(live.entry.id, Some(replacement));
+    }
+    let composed = compose(&current, &parts, &edit);
+    let file = kills_file.number();
+    let version = rehome_kills(shared, kills_file.builder()?, file, &composed)?;
+    let mut added: Vec<_> = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
+    if version.files().contains(&file) {
+        added.push(kills_file.finish()?.named);
+    } else {
+        drop(kills_file);
+    }
+    let bytes = outputs.bytes();
+    outputs.published();
+    // The pending maps of a version are shared with what `rehome_kills` made of it.
+    publisher.publish(shared, Draft { version, added, spare: None, retire: None }, |newest| carry_pending(newest, &parts, &edit))?;
+    shared.counters.compaction_bytes.add(bytes);
+    shared.counters.compactions.add(1);
+    event!(bytes, "compaction published");
+    Ok(true)
+}
+
+/// Gives each part the segments built for it: they were built in the order of the parts, moved segments between them.
+fn assign_outputs(parts: &mut [Part], moved: &[SegmentId], outputs: &Outputs<'_>) {
+    let mut built = outputs.segments().filter(|live| !moved.contains(&live.entry.id)).peekable();
+    if let [only] = parts {
+        only.outputs = built.cloned().collect();
+        return;
+    }
+    // Several parts come from a rewrite, which makes at most one segment a part: none if no row lived.
+    for part in parts {
+        let lives = part.inputs.iter().any(|(live, _)| live.live_rows() > 0);
+        part.outputs = if lives { built.next().cloned().into_iter().collect() } else { Vec::new() };
+    }
+}
+
+fn edit_part(shared: &Shared, current: &Version, part: &Part, kills_file: &mut OutputFile<'_>, edit: &mut Edit) -> Result<()> {
+    let file = kills_file.number();
+    let mut output_kills: HashMap<SegmentId, Vec<u32>> = HashMap::new();
+    for (base, rows) in &part.inputs {
+        let Some(now) = current.segment(base.entry.id) else { return Err(Error::invalid("an input of a compaction is gone")) };
+        for row in rows.clone().filter(|row| now.kills.contains(*row) && !base.kills.contains(*row)) {
+            let (segment, new_row) = locate(part, now, row)?;
+            output_kills.entry(segment).or_default().push(new_row);
+        }
+        // Found here for the entries known already, so that writers wait for the few that come meanwhile only.
+        for row in now.pending.after(0, rows.clone()).into_keys().filter(|row| !now.kills.contains(*row)) {
+            edit.moves.insert((now.entry.id, row), locate(part, now, row)?);
+        }
+        let whole = rows.start == 0 && rows.end >= now.segment.rows();
+        let replacement = if whole {
+            None
+        } else {
+            let kills = Arc::new(now.kills.union(rows.clone()));
+            write_kills(shared, kills_file.builder()?, file, now, kills, Arc::new(Pending::default()))?
+        };
+        edit.replaced.insert(now.entry.id, replacement);
+    }
+    for live in &part.outputs {
+        let published = match output_kills.remove(&live.entry.id) {
+            None => Some(Arc::clone(live)),
+            Some(dead) => {
+                write_kills(shared, kills_file.builder()?, file, live, Arc::new(live.kills.union(dead)), Arc::clone(&live.pending))?
+            }
+        };
+        edit.outputs.insert(live.entry.id, published);
+    }
+    Ok(())
+}
+
+/// Finds a copied row by its id.
+fn locate(part: &Part, live: &LiveSegment, row: u32) -> Result<(SegmentId, u32)> {
+    let mut id = Vec::new();
+    live.segment.id_of(row, &mut id)?;
+    for output in &part.outputs {
+        if output.bounds().is_some_and(|(first, last)| first <= id.as_slice() && id.as_slice() <= last)
+            && let Some(found) = output.segment.find(&id)?
+        {
+            return Ok((output.entry.id, found));
+        }
+    }
+    Err(Error::corruption(format!("record {} is missing in its merged segment", id.escape_ascii())).in_file(live.segment.file().name()))
+}
+
+/// Carries pending kills over to where the rows are now. Runs while no write can happen.
+fn carry_pending(newest: &View, parts: &[Part], edit: &Edit) -> Result<()> {
+    for part in parts {
+        for (base, rows) in &part.inputs {
+            let Some(old) = newest.version.segment(base.entry.id) else { continue };
+            for (row, sequence) in old.pending.after(0, 0..u32::MAX) {
+                if rows.contains(&row) && !old.kills.contains(row) {
+                    let key = (old.entry.id, row);
+                    let (segment, new_row) = edit.moves.get(&key).copied().map_or_else(|| locate(part, old, row), Ok)?;
+                    if let Some(Some(output)) = edit.outputs.get(&segment) {
+                        output.pending.insert(new_row, sequence);
+                    }
+                } else if let Some(Some(replaced)) = edit.replaced.get(&old.entry.id) {
+                    replaced.pending.insert(row, sequence);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The version with inputs replaced and outputs in their runs.
+fn compose(current: &Version, parts: &[Part], edit: &Edit) -> Version {
+    let mut collections = BTreeMap::new();
+    for (id, collection) in &current.collections {
+        let mut joining: Vec<(Option<SegmentId>, Vec<Arc<LiveSegment>>)> = Vec::new();
+        for part in parts.iter().filter(|part| part.collection == *id) {
+            let outputs = part.outputs.iter().filter_map(|live| edit.outputs.get(&live.entry.id).cloned().flatten()).collect();
+            joining.push((part.into_run_of, outputs));
+        }
+        let mut runs = Vec::new();
+        for run in &collection.runs {
+            let kept = run.iter().filter_map(|live| edit.replaced.get(&live.entry.id).cloned().unwrap_or_else(|| Some(Arc::clone(live))));
+            let mut next: Vec<_> = kept.collect();
+            joining.retain_mut(|(into, outputs)| {
+                let joins = into.is_some_and(|target| run.iter().any(|live| live.entry.id == target));
+                !(joins && join(&mut next, outputs))
+            });
+            runs.push(next);
+        }
+        // Outputs without a run, or that overlap what a flush put into theirs meanwhile, are a run of their own.
+        runs.splice(0..0, joining.into_iter().map(|(_, outputs)| outputs));
+        runs.retain(|run| !run.is_empty());
+        let (meta, next_ordinal) = (Arc::clone(&collection.meta), collection.next_ordinal);
+        collections.insert(*id, Arc::new(CollectionVersion { meta, next_ordinal, runs }));
+    }
+    Version { flushed_through: current.flushed_through, collections }
+}
+
+/// Adds outputs to a run if they are disjoint from its segments.
+fn join(run: &mut Vec<Arc<LiveSegment>>, outputs: &[Arc<LiveSegment>]) -> bool {
+    let mut all: Vec<_> = run.iter().chain(outputs).cloned().collect();
+    all.sort_by(|a, b| a.bounds().map(|(first, _)| first).cmp(&b.bounds().map(|(first, _)| first)));
+    let disjoint = all.windows(2).all(|pair| match pair {
+        [a, b] => a.bounds().zip(b.bounds()).is_some_and(|((_, last), (first, _))| last < first),
+        _ => true,
+    });
+    if disjoint && all.iter().all(|live| live.bounds().is_some()) {
+        *run = all;
+        return true;
+    }
+    outputs.is_empty()
+}

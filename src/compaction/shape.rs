@@ -1,0 +1,186 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::strategy::{Choice, IdRange};
+use crate::{
+    error::Result,
+    sync::Arc,
+    types::{CollectionId, FileNumber, SegmentId},
+    version::{LiveSegment, Publisher, Shared, Version},
+};
+
+/// What the strategy sees of a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentShape {
+    pub(crate) id: SegmentId,
+    pub(crate) bytes: u64,
+    pub(crate) rows: u32,
+    pub(crate) dead_rows: u32,
+    pub(crate) first: Box<[u8]>,
+    pub(crate) last: Box<[u8]>,
+    /// Every 64th id or so with its row, to estimate how much lies in a range.
+    pub(crate) sample: Vec<(Box<[u8]>, u32)>,
+}
+
+impl SegmentShape {
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.bytes - self.dead_bytes()
+    }
+
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        (u128::from(self.bytes) * u128::from(self.dead_rows) / u128::from(self.rows.max(1))) as u64
+    }
+
+    /// About how many live bytes lie in a range; 0 only if none can.
+    pub(crate) fn bytes_in(&self, range: &IdRange) -> u64 {
+        let starts_behind = range.through.as_ref().is_some_and(|through| *self.first > **through);
+        let ends_before = range.after.as_ref().is_some_and(|after| *self.last <= **after);
+        if starts_behind || ends_before {
+            return 0;
+        }
+        let row_at = |bound: &Option<Box<[u8]>>, open: u32| {
+            bound.as_ref().map_or(open, |bound| {
+                let next = self.sample.partition_point(|(id, _)| id <= bound);
+                self.sample.get(next).map_or(self.rows, |(_, row)| *row)
+            })
+        };
+        let rows = row_at(&range.through, self.rows).saturating_sub(row_at(&range.after, 0));
+        ((u128::from(self.live_bytes()) * u128::from(rows) / u128::from(self.rows.max(1))) as u64).max(1)
+    }
+}
+
+/// What the strategy sees of a collection.
+#[derive(Clone, Debug)]
+pub(crate) struct CollectionShape {
+    pub(crate) id: CollectionId,
+    pub(crate) runs: Vec<Vec<SegmentShape>>,
+}
+
+impl CollectionShape {
+    fn segments(&self) -> impl Iterator<Item = &SegmentShape> {
+        self.runs.iter().flatten()
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.segments().map(SegmentShape::live_bytes).sum()
+    }
+
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.segments().map(|segment| segment.bytes).sum()
+    }
+
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.segments().map(SegmentShape::dead_bytes).sum()
+    }
+}
+
+/// What the strategy sees of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileShape {
+    pub(crate) number: FileNumber,
+    pub(crate) bytes: u64,
+    /// Bytes of segments that nobody references.
+    pub(crate) dead_bytes: u64,
+    /// Something deleted has been in it for `erase_after`.
+    pub(crate) erase_due: bool,
+}
+
+/// What the strategy decides by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    pub(crate) collections: Vec<CollectionShape>,
+    pub(crate) files: Vec<FileShape>,
+    pub(crate) memtable_bytes: u64,
+}
+
+impl Shape {
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.collections.iter().map(CollectionShape::live_bytes).sum()
+    }
+
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Reads the shape of the newest version. Segments whose ids cannot be read take no part: compaction leaves damage where it is.
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let publisher = shared.publisher.lock();
+        let version = Arc::clone(&shared.view().version);
+        let memtable_bytes = shared.options.memtable_bytes as u64 / 2;
+        let mut collections = Vec::new();
+        for (id, collection) in &version.collections {
+            let runs = collection.runs.iter().map(|run| run.iter().filter(|live| !shared.is_set_aside(live.entry.id)).filter_map(segment_shape).collect::<Vec<_>>());
+            let runs: Vec<_> = runs.filter(|run| !run.is_empty()).collect();
+            if !runs.is_empty() {
+                collections.push(CollectionShape { id: *id, runs });
+            }
+        }
+        let files = file_shapes(shared, &publisher, &version);
+        Self { collections, files, memtable_bytes }
+    }
+}
+
+fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
+    let (first, last) = live.bounds()?;
+    let rows = live.segment.rows();
+    let step = (rows / 64).max(1);
+    let mut sample = Vec::new();
+    let mut row = step;
+    while row < rows {
+        let mut id = Vec::new();
+        live.segment.id_of(row, &mut id).ok()?;
+        sample.push((id.into_boxed_slice(), row));
+        row = row.checked_add(step)?;
+    }
+    Some(SegmentShape {
+        id: live.entry.id,
+        bytes: live.entry.len,
+        rows,
+        dead_rows: live.kills.count(),
+        first: first.into(),
+        last: last.into(),
+        sample,
+    })
+}
+
+fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec<FileShape> {
+    let (now, erase_after) = (shared.clock().unix_seconds(), shared.options.erase_after.as_secs());
+    let mut used: BTreeMap<FileNumber, (u64, bool)> = BTreeMap::new();
+    let mut set_aside = BTreeSet::new();
+    for live in version.segments() {
+        if shared.is_set_aside(live.entry.id) {
+            set_aside.insert(live.entry.file);
+        }
+        let (bytes, due) = used.entry(live.entry.file).or_default();
+        *bytes += live.entry.len;
+        *due |= live.entry.kills.is_some_and(|kills| now.saturating_sub(kills.since) >= erase_after);
+    }
+    let shape = |(number, named): (&FileNumber, &crate::version::NamedFile)| {
+        let placed: u64 = named.file.footer().segments.iter().map(|place| place.len).sum();
+        let (referenced, kills_due) = used.get(number).copied().unwrap_or_default();
+        let dead_bytes = placed.saturating_sub(referenced);
+        let orphaned_due = dead_bytes > 0 && publisher.dead_for(*number, now) >= erase_after;
+        FileShape { number: *number, bytes: named.entry.len, dead_bytes, erase_due: (kills_due || orphaned_due) && referenced > 0 && !set_aside.contains(number) }
+    };
+    publisher.files().iter().map(shape).collect()
+}
+
+/// Rewrites every file that holds any of these ids, dead or alive, and every file with a dead segment.
+pub(crate) fn rewrite_choice(shared: &Shared, collection: CollectionId, ids: &[&[u8]]) -> Result<Option<Choice>> {
+    let publisher = shared.publisher.lock();
+    let version = Arc::clone(&shared.view().version);
+    let mut files: Vec<FileNumber> =
+        file_shapes(shared, &publisher, &version).iter().filter(|file| file.dead_bytes > 0).map(|file| file.number).collect();
+    for live in version.collections.get(&collection).iter().flat_map(|collection| collection.segments()) {
+        for id in ids {
+            if live.segment.find(id)?.is_some() {
+                files.push(live.entry.file);
+                break;
+            }
+        }
+    }
+    files.sort_unstable();
+    files.dedup();
+    let holders = version.segment_files();
+    files.retain(|file| holders.contains(file));
+    Ok((!files.is_empty()).then_some(Choice::Rewrite(files)))
+}

@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use crate::{
+    compaction::{self, Choice, Mode, Shape, choose},
+    error::{Error, Result},
+    flush::flush_frozen,
+    io::executor::Worker,
+    options::Durability,
+    sync::Arc,
+    version::Shared,
+    write::Committer,
+};
+
+/// How long a failed flush or compaction rests.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Compactions that an inline writer does at most before its write returns.
+const INLINE_STEPS: usize = 64;
+
+/// Starts the threads that flush and compact.
+pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<Vec<Worker>> {
+    let flusher = (Arc::clone(shared), Arc::clone(committer));
+    let compactor = Arc::clone(shared);
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| Worker::spawn(name, body).map_err(|source| Error::io(format_args!("start {name}"), source));
+    let flush = spawn("varvite-flush", Box::new(move || flush_loop(&flusher.0, &flusher.1)))?;
+    let compact = spawn("varvite-compact", Box::new(move || compact_loop(&compactor)))?;
+    Ok(vec![flush, compact])
+}
+
+fn flush_loop(shared: &Shared, committer: &Committer) {
+    while !shared.is_stopping() {
+        let seen = shared.changes();
+        let result = flush_step(shared, committer);
+        report(shared, &result.as_ref().map(|_| ()).map_err(Clone::clone), Work::Flush);
+        match result {
+            Ok(true) => {}
+            Ok(false) => shared.wait_change(seen, tick(shared)),
+            Err(_) => shared.pause(RETRY_AFTER),
+        }
+    }
+}
+
+fn tick(shared: &Shared) -> Duration {
+    match shared.options.durability {
+        Durability::Interval(interval) => interval.clamp(Duration::from_millis(1), Duration::from_millis(50)),
+        _ => Duration::from_millis(50),
+    }
+}
+
+fn flush_step(shared: &Shared, committer: &Committer) -> Result<bool> {
+    committer.sync_if_due()?;
+    if is_idle(shared) && shared.view().frozen.is_none() {
+        shared.freeze(&mut shared.writer.lock())?;
+    }
+    flush_frozen(shared)
+}
+
+/// Whether writes have paused for long enough to tidy up.
+fn is_idle(shared: &Shared) -> bool {
+    shared.since_last_write() >= shared.options.idle_flush_after
+}
+
+fn compact_loop(shared: &Shared) {
+    let mut examined = None;
+    while !shared.is_stopping() {
+        let seen = shared.changes();
+        let mode = if is_idle(shared) { Mode::Idle } else { Mode::Busy };
+        let state = (shared.counters.manifests.get(), mode);
+        let second = shared.clock().elapsed().as_secs();
+        // A shape costs a look at every segment: nothing can be due that was not, unless a version or a second has passed.
+        if examined == Some((state, second)) {
+            shared.wait_change(seen, Duration::from_millis(100));
+            continue;
+        }
+        examined = Some((state, second));
+        let result = compact_step(shared, mode);
+        report(shared, &result.as_ref().map(|_| ()).map_err(Clone::clone), Work::Compaction);
+        match result {
+            Ok(true) => examined = None,
+            Ok(false) => {}
+            Err(_) => shared.pause(RETRY_AFTER),
+        }
+    }
+}
+
+enum Work {
+    Flush,
+    Compaction,
+}
+
+/// Keeps the cause of a failure for writers and `stats`, and forgets it once the same work succeeds.
+fn report(shared: &Shared, result: &Result<()>, work: Work) {
+    match work {
+        Work::Flush => shared.set_flush_error(result.as_ref().err().cloned()),
+        Work::Compaction => shared.set_compaction_error(result.as_ref().err().cloned()),
+    }
+}
+
+/// Runs one compaction if one is due.
+pub(crate) fn compact_step(shared: &Shared, mode: Mode) -> Result<bool> {
+    let Some(choice) = choose(&Shape::of(shared), mode) else { return Ok(false) };
+    compaction::run(shared, &choice)
+}
+
+/// Does what is due, in the writer's own thread.
+pub(crate) fn inline_work(shared: &Shared, committer: &Committer) -> Result<()> {
+    committer.sync_if_due()?;
+    if !flush_frozen(shared)? {
+        return Ok(());
+    }
+    for _ in 0..INLINE_STEPS {
+        if !compact_step(shared, Mode::Busy)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Compacts until nothing of a mode is due.
+pub(crate) fn compact_all(shared: &Shared, mode: Mode) -> Result<()> {
+    while compact_step(shared, mode)? {
+        shared.check_healthy()?;
+    }
+    Ok(())
+}
+
+/// Runs one chosen compaction, again with fresh inputs if those it chose were gone.
+pub(crate) fn run_until_done(shared: &Shared, mut choice: impl FnMut() -> Result<Option<Choice>>) -> Result<()> {
+    while let Some(chosen) = choice()? {
+        if compaction::run(shared, &chosen)? {
+            break;
+        }
+        shared.check_healthy()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+use std::collections::HashMap;
+
+use super::collection::Collection;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    flush::{add_on_top, flush_all},
+    format::payload,
+    io::bytes::f32s_as_bytes,
+    segment::Cursor,
+    sync::Arc,
+    types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
+    version::{
+        CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, OutputFile, Pending, Shared, Version, rehome_kills, write_kills,
+    },
+    write::check_vector,
+};
+
+/// What a bulk load does with an id that recurs in its input or exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DuplicatePolicy {
+    /// The last record of the input replaces earlier and existing ones.
+    LastWins,
+    /// The load is refused, naming the id.
+    Refuse,
+}
+
+/// A record of the input, checked.
+struct Entry {
+    id: Box<[u8]>,
+    /// Position in the input: the later of two equal ids wins.
+    position: u64,
+    vector: Vec<f32>,
+    payload: Vec<u8>,
+}
+
+/// Loads records without the log; see [`Collection::bulk_load`].
+pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
+    collection: &Collection,
+    entries: impl Iterator<Item = (I, Fields<'a>)>,
+    policy: DuplicatePolicy,
+) -> Result<u64> {
+    let writer = collection.inner().writer()?;
+    let shared = &*writer.shared;
+    shared.check_healthy()?;
+    let chunks = write_chunks(shared, collection, entries, policy)?;
+    if chunks.is_empty() {
+        return Ok(0);
+    }
+    // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
+    let _gate = shared.gate.lock();
+    flush_all(shared)?;
+    let result = publish(shared, collection, &chunks, policy);
+    let failed_clean = result.as_ref().is_err_and(|error| !shared.is_poisoned() || error.kind() == ErrorKind::NoSpace);
+    if failed_clean {
+        for chunk in &chunks {
+            // Best effort: what stays is an orphan that the next open collects.
+            let _orphan = shared.storage.remove(&crate::format::names::segment_name(chunk.named.entry.number));
+        }
+    }
+    result
+}
+
+/// Sorts the input in pieces of the memtable budget, each into a segment file of its own.
+///
+/// Ordinals are provisional: they count from the collection's next one in the order of the input. As no writer may take one meanwhile
+/// without being noticed, they are checked at publication.
+fn write_chunks<'a, I: AsRef<[u8]>>(
+    shared: &Shared,
+    collection: &Collection,
+    entries: impl Iterator<Item = (I, Fields<'a>)>,
+    policy: DuplicatePolicy,
+) -> Result<Vec<Finished>> {
+    let mut chunks = Vec::new();
+    let mut buffer: Vec<Entry> = Vec::new();
+    let mut bytes = 0;
+    for (position, (id, fields)) in (0..).zip(entries) {
+        let entry = check(collection, id.as_ref(), fields, position)?;
+        bytes += entry.id.len() + entry.vector.len() * 4 + entry.payload.len() + 64;
+        buffer.push(entry);
+        if bytes >= shared.options.memtable_bytes {
+            chunks.push(write_chunk(shared, collection, &mut buffer, policy)?);
+            bytes = 0;
+        }
+    }
+    if !buffer.is_empty() {
+        chunks.push(write_chunk(shared, collection, &mut buffer, policy)?);
+    }
+    Ok(chunks)
+}
+
+fn check(collection: &Collection, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Entry> {
+    check_id(id)?;
+    let named = |error: Error| Error::invalid(format!("record {position} ({}): {error}", id.escape_ascii()));
+    let Some(vector) = fields.vector else { return Err(named(Error::invalid("a bulk load needs a vector"))) };
+    check_vector(&vector, collection.target()).map_err(named)?;
+    let parts = Payload {
+        metadata: fields.metadata.unwrap_or_default(),
+        document: fields.document.flatten().map(std::borrow::Cow::into_owned),
+        uri: fields.uri.flatten().map(std::borrow::Cow::into_owned),
+    };
+    let mut encoded = Vec::new();
+    payload::encode(&parts, &mut encoded).map_err(named)?;
+    Ok(Entry { id: id.into(), position, vector: vector.into_owned(), payload: encoded })
+}
+
+fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>, policy: DuplicatePolicy) -> Result<Finished> {
+    buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
+    let mut output = OutputFile::create(shared)?;
+    output.begin(collection.typed_dimension())?;
+    let base = next_ordinal(shared, collection)?;
+    let mut last: Option<Box<[u8]>> = None;
+    for entry in buffer.drain(..) {
+        if last.as_ref() == Some(&entry.id) {
+            if policy == DuplicatePolicy::Refuse {
+                return Err(Error::invalid(format!("id {} occurs twice in the input", entry.id.escape_ascii())));
+            }
+            continue;
+        }
+        output.builder()?.add(&entry.id, f32s_as_bytes(&entry.vector), base + entry.position, &entry.payload)?;
+        last = Some(entry.id);
+    }
+    output.end(collection.typed_dimension(), 0)?;
+    output.finish()
+}
+
+fn next_ordinal(shared: &Shared, collection: &Collection) -> Result<Ordinal> {
+    let mut writer = shared.writer.lock();
+    let id = collection.target().collection;
+    let Some(next) = writer.catalog.next_ordinals.get_mut(&id) else { return Err(Error::not_found("the collection was dropped")) };
+    Ok(*next)
+}
+
+/// What the load kills: rows of existing segments and earlier rows of its own.
+#[derive(Default)]
+struct Kills {
+    existing: HashMap<SegmentId, Vec<u32>>,
+    own: HashMap<SegmentId, Vec<u32>>,
+    replaced: u64,
+}
+
+fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy: DuplicatePolicy) -> Result<u64> {
+    let mut publisher = shared.publisher.lock();
+    let view = shared.view();
+    let id = collection.target().collection;
+    let Some(meta) = view.catalog.get(id) else { return Err(Error::not_found("the collection was dropped")) };
+    let segments: Vec<&Arc<LiveSegment>> = chunks.iter().flat_map(|chunk| &chunk.segments).collect();
+    let kills = find_kills(view.version.collections.get(&id).map(|version| &**version), &segments, policy)?;
+    let mut output = OutputFile::create(shared)?;
+    let file = output.number();
+    let mut edits = HashMap::new();
+    for (segment, rows) in kills.existing {
+        let Some(live) = view.version.segment(segment) else { continue };
+        let dead = Arc::new(live.kills.union(rows));
+        edits.insert(segment, write_kills(shared, output.builder()?, file, live, dead, Arc::new(Pending::default()))?);
+    }
+    let mut loaded = Vec::new();
+    for live in segments {
+        let own = kills.own.get(&live.entry.id).cloned().unwrap_or_default();
+        let dead = Arc::new(live.kills.union(own));
+        loaded.extend(write_kills(shared, output.builder()?, file, live, dead, Arc::new(Pending::default()))?);
+    }
+    let count: u64 = loaded.iter().map(|live| live.live_rows()).sum();
+    let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
+    let sequence = shared.writer.lock().next_sequence;
+    let ordinals = loaded_ordinals(&loaded)?;
+    let version = compose(&edited, meta, id, loaded, sequence, ordinals);
+    let version = rehome_kills(shared, output.builder()?, file, &version)?;
+    let mut added: Vec<_> = chunks.iter().map(|chunk| chunk.named.clone()).collect();
+    if version.files().contains(&file) {
+        added.push(output.finish()?.named);
+    }
+    let draft = Draft { version, added, spare: None, retire: None };
+    publisher.publish(shared, draft, |_| Ok(()))?;
+    let mut writer = shared.writer.lock();
+    writer.next_sequence = sequence + 1;
+    writer.catalog.ordinal_used(id, ordinals.saturating_sub(1));
+    let view = shared.view();
+    view.counts.add(id, sequence, count as i64 - kills.replaced as i64);
+    view.set_visible(sequence);
+    shared.counters.bulk_bytes.add(chunks.iter().map(|chunk| chunk.bytes).sum());
+    shared.counters.records.add(count);
+    Ok(count)
+}
+
+/// First ordinal behind those of the loaded rows.
+fn loaded_ordinals(loaded: &[Arc<LiveSegment>]) -> Result<Ordinal> {
+    let mut next = 0;
+    for live in loaded {
+        for row in 0..live.segment.rows() {
+            next = next.max(live.segment.ordinal(row)?.saturating_add(1));
+        }
+    }
+    Ok(next)
+}
+
+/// Finds every id of the load that exists, or recurs in a later piece of it.
+fn find_kills(existing: Option<&CollectionVersion>, segments: &[&Arc<LiveSegment>], policy: DuplicatePolicy) -> Result<Kills> {
+    let mut kills = Kills::default();
+    for (index, live) in segments.iter().enumerate() {
+        let mut cursor: Cursor = live.segment.cursor(0);
+        while let Some(row) = cursor.advance()? {
+            let id = cursor.id();
+            let later = segments.get(index + 1..).unwrap_or_default();
+            let recurs = later.iter().map(|later| later.segment.find(id)).find_map(|found| found.transpose()).transpose()?.is_some();
+            let present = match existing {
+                Some(version) if !recurs => version.find(id, u64::MAX)?,
+                _ => None,
+            };
+            if (recurs || present.is_some()) && policy == DuplicatePolicy::Refuse {
+                let (kind, what) =
+                    if recurs { (ErrorKind::InvalidArgument, "occurs twice in the input") } else { (ErrorKind::AlreadyExists, "exists already") };
+                return Err(Error::new(kind, format!("record {} {what}", id.escape_ascii())));
+            }
+            if recurs {
+                kills.own.entry(live.entry.id).or_default().push(row);
+            }
+            if let Some((victim, dead)) = present {
+                kills.existing.entry(victim.entry.id).or_default().push(dead);
+                kills.replaced += 1;
+            }
+        }
+    }
+    Ok(kills)
+}
+
+fn compose(
+    edited: &Version,
+    meta: &Arc<CollectionMeta>,
+    id: CollectionId,
+    loaded: Vec<Arc<LiveSegment>>,
+    sequence: u64,
+    next_ordinal: Ordinal,
+) -> Version {
+    let mut version = edited.edited(|_| None);
+    version.flushed_through = sequence;
+    let old = version.collections.get(&id);
+    let mut runs = old.map(|collection| collection.runs.clone()).unwrap_or_default();
+    for live in loaded {
+        add_on_top(&mut runs, live);
+    }
+    let next_ordinal = old.map_or(0, |collection| collection.next_ordinal).max(next_ordinal);
+    version.collections.insert(id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs }));
+    version
+}

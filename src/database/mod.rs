@@ -1,0 +1,28 @@
+//! The facade of a database: open, schema, maintenance, close.
+
+mod background;
+mod batch;
+mod bulk;
+mod checkpoint;
+mod collection;
+mod handle;
+mod open;
+mod purge;
+mod reader;
+mod recover;
+
+mod snapshot;
+mod stats;
+
+
+pub use batch::{Batch, Commit};
+pub use bulk::DuplicatePolicy;
+pub use collection::{Collection, Hit};
+pub use handle::{CollectionInfo, Database};
+pub use purge::PurgeReceipt;
+
+pub use snapshot::{CollectionSnapshot, Snapshot};
+pub use stats::{CollectionStats, Stats};
+
+
+pub(crate) use handle::Inner;

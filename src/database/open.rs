@@ -1,0 +1,183 @@
+use std::collections::BTreeSet;
+
+use super::recover::{Cut, Recovered, recover};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    flush::flush_frozen,
+    format::{
+        lock_page::{HOLDER_OFFSET, Holder},
+        names::{FLOOR, FileName, LOCK, log_name},
+    },
+    io::{Lock, Storage, WriteFile, random_id},
+    log::{Beacon, SpareLog},
+    manifest::{Loaded, ManifestStore},
+    memtable::Memtable,
+    options::Options,
+    sync::Arc,
+    types::FileId,
+    version::{Catalog, Counts, Draft, Frozen, Parts, Publisher, Shared, Version, View, WriterState},
+};
+
+/// A database opened for writing, before its background work starts.
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lock: Box<dyn Lock>,
+    pub(crate) beacon: Option<Beacon>,
+    /// Damage that did not stop the open.
+    pub(crate) damages: Vec<Error>,
+}
+
+/// Opens or creates a database for writing.
+///
+/// Old logs are never continued: what they hold is flushed, and a manifest with new logs is published before anything is deleted or
+/// acknowledged.
+pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Result<Opened> {
+    let lock = take_lock(&*storage)?;
+    let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
+    let loaded = ManifestStore::load(&*storage, &names)?;
+    let numbers = names.iter().filter_map(|info| match FileName::parse(&info.name) {
+        FileName::Log(number) | FileName::Segment(number) => Some(number),
+        _ => None,
+    });
+    // An earlier attempt may have left files under numbers that the manifest does not know of.
+    let next_file = numbers.max().map_or(1, |number| number + 1);
+    let (shared, damages) = match loaded {
+        None if !options.create_if_missing => return Err(Error::not_found("there is no database here")),
+        None => (create(Arc::clone(&storage), options, next_file)?, Vec::new()),
+        Some(loaded) => (resume(Arc::clone(&storage), options, &loaded, next_file)?, loaded.damages),
+    };
+    collect_orphans(&shared);
+    let beacon = start_beacon(&shared);
+    Ok(Opened { shared: Arc::new(shared), lock, beacon, damages })
+}
+
+fn take_lock(storage: &dyn Storage) -> Result<Box<dyn Lock>> {
+    storage.lock(LOCK).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::Locked, format!("another process or handle is writing{}", holder(storage)))
+            .in_file(LOCK)
+            .with_remedy("wait for it, or open read-only"),
+        _ => Error::io("lock the database", source).in_file(LOCK),
+    })
+}
+
+/// Who holds the lock, as far as the file says.
+fn holder(storage: &dyn Storage) -> String {
+    let mut bytes = vec![0; crate::format::lock_page::HOLDER_BYTES];
+    let read = storage.open_read(LOCK).and_then(|file| file.read_at(HOLDER_OFFSET, &mut bytes));
+    match read.ok().and_then(|()| Holder::decode(&bytes).ok()) {
+        Some(holder) => format!(": process {} on {}", holder.process, holder.host),
+        None => String::new(),
+    }
+}
+
+fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
+    let database = new_id(&*storage)?;
+    // What an unfinished creation left; there was no manifest, so nothing in it was ever acknowledged.
+    match storage.remove(FLOOR) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove an unfinished FLOOR", source)),
+        _ => {}
+    }
+    let store = ManifestStore::create(Arc::clone(&storage), database)?;
+    let view = View::new(Arc::new(Catalog::default()), Arc::new(Memtable::new()), Arc::new(Version::default()), Counts::default(), 0);
+    let recovered = Recovered { view, catalog: Catalog::default(), files: std::collections::BTreeMap::new(), next_sequence: 1, replayed: 0 };
+    start(storage, options, store, recovered, next_file, 1)
+}
+
+fn resume(storage: Arc<dyn Storage>, options: Options, loaded: &Loaded, next_file: u64) -> Result<Shared> {
+    let recovered = recover(&*storage, &options, &loaded.manifest, &Cut::Recovery)?;
+    let store = ManifestStore::resume(Arc::clone(&storage), loaded);
+    let next_file = next_file.max(loaded.manifest.next_file);
+    start(storage, options, store, recovered, next_file, loaded.manifest.next_segment)
+}
+
+fn new_id(storage: &dyn Storage) -> Result<FileId> {
+    random_id(&*storage.environment().random).map_err(|source| Error::io("draw a random number", source))
+}
+
+/// Makes two new logs and publishes a manifest that names them and whatever was recovered, flushed.
+fn start(storage: Arc<dyn Storage>, options: Options, store: ManifestStore, recovered: Recovered, next_file: u64, next_segment: u64) -> Result<Shared> {
+    let database = store.database();
+    let first = SpareLog::create(&*storage, database, next_file, new_id(&*storage)?)?;
+    let second = match new_id(&*storage).and_then(|id| SpareLog::create(&*storage, database, next_file + 1, id)) {
+        Ok(second) => second,
+        Err(error) => {
+            discard_logs(&*storage, next_file);
+            return Err(error);
+        }
+    };
+    let Recovered { view, catalog, files, next_sequence, replayed } = recovered;
+    let log = first.activate(None, next_sequence).map_err(|(_, error)| {
+        discard_logs(&*storage, next_file);
+        error
+    })?;
+    let writer = WriterState { log, activation_unsynced: true, spare: Some(second), older: Vec::new(), next_sequence, catalog: catalog.clone() };
+    let view = if replayed > 0 {
+        let memtable = Arc::clone(&view.active);
+        // No log of the new manifest is before number 0: the old ones are orphans once it is published.
+        view.frozen(Frozen { memtable, catalog, sequence: next_sequence - 1, log: 0 })
+    } else {
+        view
+    };
+    let publisher = Publisher::new(store, files);
+    let shared = Shared::new(Parts { storage, options, publisher, writer, view, next_file: next_file + 2, next_segment });
+    let published = if replayed > 0 { flush_frozen(&shared).map(drop) } else { publish_as_is(&shared) };
+    if let Err(error) = published {
+        if error.kind() == ErrorKind::NoSpace {
+            discard_logs(&*shared.storage, next_file);
+        }
+        return Err(error);
+    }
+    Ok(shared)
+}
+
+fn discard_logs(storage: &dyn Storage, first: u64) {
+    for number in [first, first + 1] {
+        // Best effort: what stays is an orphan that the next open collects.
+        let _orphan = storage.remove(&log_name(number));
+    }
+}
+
+fn publish_as_is(shared: &Shared) -> Result<()> {
+    let view = shared.view();
+    let version = view.version.edited(|_| None);
+    let draft = Draft { version, added: Vec::new(), spare: None, retire: None };
+    shared.publisher.lock().publish(shared, draft, |_| Ok(()))
+}
+
+/// Removes files of ours that the durable manifest does not name. Unknown names are left alone.
+fn collect_orphans(shared: &Shared) {
+    let publisher = shared.publisher.lock();
+    let logs: BTreeSet<u64> = shared.writer.lock().log_entries().iter().map(|log| log.number).collect();
+    for info in shared.storage.list().unwrap_or_default() {
+        let orphan = match FileName::parse(&info.name) {
+            FileName::Temporary => true,
+            FileName::Manifest(number) => number < publisher.manifest_number(),
+            FileName::Log(number) => !logs.contains(&number),
+            FileName::Segment(number) => !publisher.files().contains_key(&number),
+            FileName::Lock | FileName::Floor | FileName::Foreign => false,
+        };
+        if orphan {
+            // It is tried again at the next open.
+            let _stays = shared.storage.remove(&info.name);
+        }
+    }
+}
+
+/// Names this process as the holder and starts telling readers what is synced.
+fn start_beacon(shared: &Shared) -> Option<Beacon> {
+    let environment = shared.storage.environment();
+    let holder = Holder { process: environment.process, host: environment.host.clone() };
+    let file = shared.storage.open_write(LOCK).ok()?;
+    let nonce = shared.random_id().ok()?;
+    write_page(&*file, shared.database, &holder).ok()?;
+    let writer = shared.writer.lock();
+    Some(Beacon::start(file, nonce, writer.log.number(), writer.log.synced(), writer.next_sequence.saturating_sub(1)))
+}
+
+fn write_page(file: &dyn WriteFile, database: FileId, holder: &Holder) -> std::io::Result<()> {
+    let page = crate::format::lock_page::encode_page(database, holder);
+    let end = crate::format::lock_page::POINT_OFFSET as usize;
+    // The point behind it is a reader's: only the beacon touches it.
+    file.write_at(0, page.get(..end).unwrap_or_default())?;
+    file.allocate(page.len() as u64)
+}

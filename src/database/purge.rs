@@ -1,0 +1,62 @@
+use super::{background::run_until_done, collection::Collection};
+use crate::{
+    compaction::{Choice, rewrite_choice},
+    error::Result,
+    flush::flush_all,
+    format::names::segment_name,
+    options::Durability,
+    types::CollectionId,
+    write::WriteBatch,
+};
+
+/// What a purge did, and what it cannot know.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PurgeReceipt {
+    /// How many of the ids had a record.
+    pub deleted: u64,
+    /// Segment files that were rewritten and removed.
+    pub files_rewritten: Vec<String>,
+    /// Where bytes may still be, out of this database's reach.
+    pub cannot_vouch_for: Vec<String>,
+}
+
+/// Deletes records and rewrites every file that holds a byte of them.
+pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) -> Result<PurgeReceipt> {
+    let writer = collection.inner().writer()?;
+    let shared = &writer.shared;
+    let mut batch = WriteBatch::default();
+    for id in ids {
+        batch.delete(collection.target(), id)?;
+    }
+    let outcome = collection.inner().commit(batch, Durability::Synced)?;
+    // The log and the memtable go with the flush; superseded manifests went with its publication.
+    flush_all(shared)?;
+    let mut receipt = PurgeReceipt { deleted: outcome.existed.iter().filter(|existed| **existed).count() as u64, ..PurgeReceipt::default() };
+    let mut linked = Vec::new();
+    run_until_done(shared, || {
+        let choice = rewrite_choice(shared, id, ids)?;
+        receipt.files_rewritten.clear();
+        if let Some(Choice::Rewrite(files)) = &choice {
+            let publisher = shared.publisher.lock();
+            for number in files {
+                let name = segment_name(*number);
+                if publisher.files().get(number).is_some_and(|named| named.file.links().unwrap_or(1) > 1) {
+                    linked.push(format!("{name}: it has another hard link (a checkpoint?)"));
+                }
+                receipt.files_rewritten.push(name);
+            }
+        }
+        Ok(choice)
+    })?;
+    linked.sort();
+    linked.dedup();
+    receipt.cannot_vouch_for = linked;
+    let pinned = shared.publisher.lock().pinned_bytes();
+    if pinned > 0 {
+        receipt.cannot_vouch_for.push(format!("{pinned} bytes of removed files that snapshots, rows or iterators of this process keep open"));
+    }
+    receipt.cannot_vouch_for.push("files that other processes keep open".to_owned());
+    receipt.cannot_vouch_for.push("blocks that the file system has freed and the device has not erased".to_owned());
+    Ok(receipt)
+}

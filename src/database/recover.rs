@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use crate::{
+    error::{Error, Result},
+    format::{
+        batch::{Operation, Operations},
+        lock_page::SyncedPoint,
+        manifest::{CollectionEntry, FileEntry, LogEntry, Manifest, SegmentEntry},
+        names::log_name,
+    },
+    io::Storage,
+    log::{self, LogBatch, LogEnd},
+    memtable::Memtable,
+    options::Options,
+    segment::{KillSet, Segment, SegmentFile},
+    sync::Arc,
+    types::{FileNumber, Sequence},
+    version::{Catalog, CollectionMeta, CollectionVersion, Counts, LiveSegment, NamedFile, Pending, Version, View},
+};
+
+/// A database as its newest manifest and logs say it is, before anything is written.
+pub(crate) struct Recovered {
+    pub(crate) view: View,
+    /// Ordinals included, as of the last replayed batch.
+    pub(crate) catalog: Catalog,
+    pub(crate) files: BTreeMap<FileNumber, NamedFile>,
+    pub(crate) next_sequence: Sequence,
+    /// Batches replayed.
+    pub(crate) replayed: u64,
+}
+
+/// How much of the logs counts.
+pub(crate) enum Cut {
+    /// No writer lives: the rule of the proven durable-through.
+    Recovery,
+    /// A writer lives: what it says it has synced.
+    Through(SyncedPoint),
+}
+
+/// Reads what a manifest names. Every missing or foreign file is an error that names it.
+pub(crate) fn recover(storage: &dyn Storage, options: &Options, manifest: &Manifest, cut: &Cut) -> Result<Recovered> {
+    let files = open_files(storage, options, manifest)?;
+    let (version, mut catalog) = open_version(options, manifest, &files)?;
+    let counts = Counts::starting(version.collections.values().map(|collection| (collection.meta.id, collection.live_rows())));
+    let flushed = version.flushed_through;
+    let memtable = Arc::new(Memtable::new());
+    let mut replay = Replay { version: &version, memtable: &memtable, counts: &counts, catalog: &mut catalog, last: flushed, replayed: 0 };
+    for (entry, batches) in read_logs(storage, manifest, cut)? {
+        for batch in batches {
+            replay.batch(&batch).map_err(|error| error.shifted(batch.offset).in_file(log_name(entry.number)))?;
+        }
+    }
+    let (last, replayed) = (replay.last, replay.replayed);
+    let view = View::new(Arc::new(catalog.clone()), memtable, Arc::new(version), counts, last);
+    Ok(Recovered { view, catalog, files, next_sequence: last + 1, replayed })
+}
+
+fn open_files(storage: &dyn Storage, options: &Options, manifest: &Manifest) -> Result<BTreeMap<FileNumber, NamedFile>> {
+    let open = |entry: &FileEntry| {
+        let file = SegmentFile::open(storage, entry, options.read_mode)?;
+        Ok((entry.number, NamedFile { entry: entry.clone(), file }))
+    };
+    manifest.files.iter().map(open).collect()
+}
+
+fn open_version(options: &Options, manifest: &Manifest, files: &BTreeMap<FileNumber, NamedFile>) -> Result<(Version, Catalog)> {
+    let mut catalog = Catalog { next_collection: manifest.next_collection, ..Catalog::default() };
+    let mut collections = BTreeMap::new();
+    for entry in &manifest.collections {
+        let collection = open_collection(options, entry, files)?;
+        catalog.collections.insert(entry.id, Arc::clone(&collection.meta));
+        catalog.next_ordinals.insert(entry.id, entry.next_ordinal);
+        collections.insert(entry.id, Arc::new(collection));
+    }
+    Ok((Version { flushed_through: manifest.flushed_through, collections }, catalog))
+}
+
+fn open_collection(options: &Options, entry: &CollectionEntry, files: &BTreeMap<FileNumber, NamedFile>) -> Result<CollectionVersion> {
+    let named = |number: FileNumber| {
+        files.get(&number).ok_or_else(|| Error::corruption(format!("segment file {number} is not among the files that the manifest names")))
+    };
+    let open = |segment: &SegmentEntry| {
+        let opened = Segment::open(Arc::clone(&named(segment.file)?.file), segment, entry.dimension, options.checksum_mode)?;
+        let kills = match &segment.kills {
+            None => KillSet::empty(segment.rows),
+            Some(kills) => KillSet::read(&named(kills.file)?.file, kills, segment.id, segment.rows)?,
+        };
+        Ok(Arc::new(LiveSegment::new(opened, *segment, Arc::new(kills), Arc::new(Pending::default()))))
+    };
+    let runs = entry.runs.iter().map(|run| run.iter().map(open).collect::<Result<Vec<_>>>()).collect::<Result<Vec<_>>>()?;
+    let meta = CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric };
+    Ok(CollectionVersion { meta: Arc::new(meta), next_ordinal: entry.next_ordinal, runs })
+}
+
+/// Reads the logs in the order of use, each up to where it counts.
+pub(crate) fn read_logs<'a>(storage: &dyn Storage, manifest: &'a Manifest, cut: &Cut) -> Result<Vec<(&'a LogEntry, Vec<LogBatch>)>> {
+    let mut opened = Vec::new();
+    for entry in &manifest.logs {
+        let name = log_name(entry.number);
+        let bytes = storage.open_read(&name).and_then(|file| file.map());
+        let bytes = bytes.map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::corruption("the log that the manifest names is missing").in_file(&name),
+            _ => Error::io(format_args!("read {name}"), source).in_file(&name),
+        })?;
+        let activation = log::activation(&bytes, manifest.database, entry).map_err(|error| error.in_file(&name))?;
+        opened.push((entry, bytes, activation));
+    }
+    let mut logs = Vec::new();
+    for (index, (entry, bytes, activation)) in opened.iter().enumerate() {
+        let name = log_name(entry.number);
+        if index == 0 && activation.is_none() {
+            return Err(Error::corruption("the activation record of the first log is missing in both places").at(4096).in_file(name));
+        }
+        let successor = opened.get(index + 1).and_then(|(_, _, activation)| activation.as_ref());
+        if successor.is_some_and(|next| next.predecessor != entry.number) {
+            return Err(Error::corruption("the next log names another predecessor").in_file(name));
+        }
+        let end = match (cut, successor, entry.sealed) {
+            (_, Some(next), _) => LogEnd::Sealed(next.sealed()),
+            (_, None, Some(sealed)) => LogEnd::Sealed(sealed),
+            (Cut::Through(point), None, None) if point.log == entry.number => LogEnd::Through(point.offset),
+            (Cut::Through(_), None, None) => continue,
+            (Cut::Recovery, None, None) => LogEnd::Tail,
+        };
+        let scanned = log::scan(bytes, entry, activation.is_some(), end).map_err(|error| error.in_file(&name))?;
+        logs.push((*entry, scanned.batches));
+        if let Cut::Through(point) = cut
+            && point.log == entry.number
+        {
+            break;
+        }
+    }
+    Ok(logs)
+}
+
+/// Puts batches into a memtable as the commit leader would have.
+struct Replay<'a> {
+    version: &'a Version,
+    memtable: &'a Memtable,
+    counts: &'a Counts,
+    catalog: &'a mut Catalog,
+    last: Sequence,
+    replayed: u64,
+}
+
+impl Replay<'_> {
+    fn batch(&mut self, batch: &LogBatch) -> Result<()> {
+        if batch.sequence <= self.version.flushed_through {
+            return Ok(());
+        }
+        if batch.sequence != self.last + 1 {
+            return Err(Error::corruption(format!("sequence {} follows {}: a batch is missing between them", batch.sequence, self.last)));
+        }
+        let mut operations = Operations::new(&batch.body);
+        loop {
+            let catalog = &*self.catalog;
+            let dimension = |id| catalog.get(id).map(|meta| meta.dimension);
+            let Some(operation) = operations.next(dimension)? else { break };
+            self.operation(batch.sequence, &operation)?;
+        }
+        self.last = batch.sequence;
+        self.replayed += 1;
+        Ok(())
+    }
+
+    fn operation(&mut self, sequence: Sequence, operation: &Operation<'_>) -> Result<()> {
+        match *operation {
+            Operation::CreateCollection { id, dimension, metric, name } => {
+                self.catalog.create(CollectionMeta { id, name: name.to_owned(), dimension, metric });
+            }
+            Operation::DropCollection { id } => self.catalog.remove(id),
+            Operation::RenameCollection { id, name } => self.catalog.rename(id, name),
+            Operation::Put { collection, replaces, ordinal, id, payload, vector } => {
+                let Some(meta) = self.catalog.get(collection) else { return Err(Error::corruption(format!("a put into collection {collection}, which does not exist"))) };
+                let dimension = meta.dimension;
+                self.kill(collection, id, sequence)?;
+                self.catalog.ordinal_used(collection, ordinal);
+                self.memtable.put(collection, dimension, sequence, id, ordinal, vector, payload);
+                if !replaces {
+                    self.counts.add(collection, sequence, 1);
+                }
+            }
+            Operation::Delete { collection, id } => {
+                self.kill(collection, id, sequence)?;
+                self.memtable.delete(collection, sequence, id);
+                self.counts.add(collection, sequence, -1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the segment row that this write supersedes.
+    fn kill(&self, collection: u32, id: &[u8], sequence: Sequence) -> Result<()> {
+        if let Some(version) = self.version.collections.get(&collection)
+            && let Some((live, row)) = version.find(id, sequence)?
+        {
+            live.pending.insert(row, sequence);
+        }
+        Ok(())
+    }
+}

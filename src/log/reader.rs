@@ -1,0 +1,195 @@
+use crate::{
+    error::{Error, Result},
+    format::{
+        crc,
+        identity::{FileKind, Identity},
+        log::{ACTIVATION_OFFSETS, Activation, Chain, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes},
+        manifest::{LogEntry, Sealed},
+    },
+    types::{BATCH_BYTES_MAX, FileId, Sequence},
+};
+
+/// Where a log ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogEnd {
+    /// Recorded by its successor or by the manifest: anything invalid before it is corruption, everything behind it void.
+    Sealed(Sealed),
+    /// Told by a live writer: nothing behind it is read.
+    Through(u64),
+    /// The last log in use: found by the rule of the proven durable-through.
+    Tail,
+}
+
+/// One whole batch of a log.
+#[derive(Debug)]
+pub(crate) struct LogBatch {
+    pub(crate) sequence: Sequence,
+    /// Offset of its first frame.
+    pub(crate) offset: u64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What stands in one log file.
+#[derive(Debug)]
+pub(crate) struct LogScan {
+    pub(crate) batches: Vec<LogBatch>,
+    /// Offset behind the last whole batch.
+    pub(crate) end: u64,
+}
+
+/// Reads the activation record of a log, checking that it is the file the manifest names.
+pub(crate) fn activation(bytes: &[u8], database: FileId, entry: &LogEntry) -> Result<Option<Activation>> {
+    let identity = Identity::decode(bytes, FileKind::Log)?;
+    if identity.database != database || identity.number != entry.number || identity.file != entry.file {
+        return Err(Error::corruption(format!(
+            "this is log {} (file id {}) of database {}, not the log {} (file id {}) that the manifest names",
+            identity.number, identity.file, identity.database, entry.number, entry.file
+        ))
+        .at(16));
+    }
+    let mut damaged = None;
+    let mut found = None;
+    for offset in ACTIVATION_OFFSETS {
+        let record = bytes.get(offset as usize..offset as usize + 64).unwrap_or_default();
+        match Activation::decode(record, entry.file) {
+            Ok(Some(activation)) if activation.log == entry.number => found = found.or(Some(activation)),
+            Ok(Some(_)) => damaged = damaged.or_else(|| Some(Error::corruption("activation record of another log").at(offset))),
+            Ok(None) => {}
+            Err(error) => damaged = damaged.or_else(|| Some(error.shifted(offset))),
+        }
+    }
+    match (found, damaged) {
+        // One copy may be torn by the crash that stopped the activation; a frame proven durable tells below whether it was needed.
+        (None, Some(_)) | (None, None) => Ok(None),
+        (Some(activation), _) => Ok(Some(activation)),
+    }
+}
+
+/// Reads the frames of a log file; one that was never activated has none.
+pub(crate) fn scan(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd) -> Result<LogScan> {
+    let mut frames = Frames { bytes, file: entry.file, offset: FRAMES_START, chain: Chain::default(), durable: FRAMES_START };
+    if !activated {
+        if frames.proven_behind() > FRAMES_START {
+            return Err(Error::corruption("both copies of the activation record are damaged").at(4096));
+        }
+        return Ok(LogScan { batches: Vec::new(), end: FRAMES_START });
+    }
+    let limit = match end {
+        LogEnd::Sealed(sealed) => sealed.end,
+        LogEnd::Through(offset) => offset,
+        LogEnd::Tail => u64::MAX,
+    };
+    let (batches, batches_end, stop) = frames.read_batches(limit);
+    match end {
+        LogEnd::Sealed(sealed) => {
+            if let Some(error) = stop.filter(|_| batches_end < sealed.end) {
+                return Err(error);
+            }
+            if batches_end != sealed.end || frames.chain.value() != sealed.chain {
+                return Err(Error::corruption("the frames are not those whose end and checksum the next log records").at(batches_end));
+            }
+        }
+        LogEnd::Through(offset) => {
+            if batches_end < offset {
+                return Err(stop.unwrap_or_else(|| Error::corruption("the log is shorter than its writer says").at(batches_end)));
+            }
+        }
+        LogEnd::Tail => {
+            let proven = frames.proven_behind();
+            if batches_end < proven {
+                let error = stop.unwrap_or_else(|| Error::corruption("the log ends early").at(batches_end));
+                return Err(Error::corruption(format!("{error}; bytes up to {proven} were proven durable")).at(batches_end));
+            }
+        }
+    }
+    Ok(LogScan { batches, end: batches_end })
+}
+
+impl Activation {
+    /// Where the predecessor ends.
+    pub(crate) fn sealed(&self) -> Sealed {
+        Sealed { end: self.predecessor_end, chain: self.predecessor_chain }
+    }
+}
+
+struct Frames<'a> {
+    bytes: &'a [u8],
+    file: FileId,
+    offset: u64,
+    chain: Chain,
+    durable: u64,
+}
+
+impl Frames<'_> {
+    fn header_at(&self, offset: u64) -> Option<(FrameHeader, &[u8; FRAME_HEADER_BYTES])> {
+        let bytes = self.bytes.get(usize::try_from(offset).ok()?..)?.first_chunk::<FRAME_HEADER_BYTES>()?;
+        Some((FrameHeader::decode(bytes, self.file, offset)?, bytes))
+    }
+
+    /// Reads whole batches up to `limit`; says why it stopped before it, if it did. The chain covers whole batches only.
+    fn read_batches(&mut self, limit: u64) -> (Vec<LogBatch>, u64, Option<Error>) {
+        let mut batches: Vec<LogBatch> = Vec::new();
+        let mut end = self.offset;
+        while end < limit {
+            match self.read_batch(batches.last().map(|last| last.sequence)) {
+                Ok(batch) => {
+                    end = self.offset;
+                    batches.push(batch);
+                }
+                Err(error) => {
+                    self.offset = end;
+                    return (batches, end, Some(error));
+                }
+            }
+        }
+        (batches, end, None)
+    }
+
+    fn read_batch(&mut self, previous: Option<Sequence>) -> Result<LogBatch> {
+        let start = self.offset;
+        let mut chain = self.chain;
+        let mut body = Vec::new();
+        let mut sequence = None;
+        loop {
+            let at = self.offset;
+            let Some((header, bytes)) = self.header_at(at) else {
+                return Err(Error::corruption("no valid frame header").at(at));
+            };
+            if header.first != sequence.is_none() || sequence.is_some_and(|expected| expected != header.sequence) {
+                return Err(Error::corruption("a batch without its beginning or its end").at(at));
+            }
+            if previous.is_some_and(|previous| header.sequence <= previous) {
+                return Err(Error::corruption(format!("sequence {} does not rise", header.sequence)).at(at));
+            }
+            let content = at as usize + FRAME_HEADER_BYTES;
+            let part = self.bytes.get(content..content + header.len as usize).filter(|part| crc(part) == header.body_crc);
+            let Some(part) = part else { return Err(Error::corruption("frame body checksum mismatch").at(content as u64)) };
+            if body.len() + part.len() > BATCH_BYTES_MAX {
+                return Err(Error::corruption("a batch beyond 1 GiB").at(at));
+            }
+            chain.extend(bytes);
+            body.extend_from_slice(part);
+            sequence = Some(header.sequence);
+            self.durable = self.durable.max(header.durable_through);
+            self.offset = at + frame_bytes(header.len as usize) as u64;
+            if header.last {
+                self.chain = chain;
+                return Ok(LogBatch { sequence: header.sequence, offset: start, body });
+            }
+        }
+    }
+
+    /// The proven durable-through: the greatest such field of any valid frame header, damage or not before it.
+    fn proven_behind(&self) -> u64 {
+        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let mut proven = self.durable;
+        for (index, word) in rest.chunks_exact(8).enumerate() {
+            // Free space is zero, and a valid header never starts with a zero length.
+            if word != [0; 8] && let Some((header, _)) = self.header_at((start + index * 8) as u64) {
+                proven = proven.max(header.durable_through);
+            }
+        }
+        proven
+    }
+}

@@ -1,0 +1,5 @@
+//! Manifests on disk: which is the newest, and how the next one is published (format-spec.md, sections 5, 6 and 10).
+
+mod store;
+
+pub(crate) use store::{Loaded, ManifestStore};

@@ -1,0 +1,148 @@
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{
+        floor::{self, FLOOR_BYTES, Floor, SLOT_BYTES},
+        manifest::Manifest,
+        names::{FLOOR, FileName, manifest_name},
+    },
+    io::{FileInfo, ReadFile, Storage},
+    sync::Arc,
+    types::FileId,
+};
+
+/// Publishes manifests and keeps the floor. One owner: the writer.
+#[derive(Debug)]
+pub(crate) struct ManifestStore {
+    storage: Arc<dyn Storage>,
+    floor: Floor,
+    /// Number of the newest manifest that may exist.
+    newest: u64,
+}
+
+/// The newest manifest of a directory.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    pub(crate) floor: Floor,
+    /// Damage that did not stop the load: one of two copies.
+    pub(crate) damages: Vec<Error>,
+}
+
+/// Reads a whole file.
+fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
+    let fill = || {
+        let file = storage.open_read(name)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        file.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    };
+    fill().map_err(|source| Error::io(format_args!("read {name}"), source).in_file(name))
+}
+
+fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
+    let bytes = read(storage, FLOOR)?;
+    if bytes.len() != FLOOR_BYTES {
+        let damage = Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len()));
+        // One whole slot still tells the floor; less does not.
+        let mut decoded = bytes.get(..SLOT_BYTES).map_or_else(|| Err(damage.clone()), floor::decode).map_err(|error| error.in_file(FLOOR))?;
+        decoded.damages.push(damage.in_file(FLOOR));
+        return Ok(decoded);
+    }
+    let mut decoded = floor::decode(&bytes).map_err(|error| error.in_file(FLOOR))?;
+    decoded.damages = decoded.damages.into_iter().map(|error| error.in_file(FLOOR)).collect();
+    Ok(decoded)
+}
+
+impl ManifestStore {
+    /// Makes FLOOR with floor 0, durably, and no manifest yet.
+    pub(crate) fn create(storage: Arc<dyn Storage>, database: FileId) -> Result<Self> {
+        let floor = Floor { database, generation: 1, floor: 0 };
+        storage
+            .publish(FLOOR, &floor::encode_file(&floor))
+            .map_err(|source| Error::io(format_args!("create {FLOOR}"), source).in_file(FLOOR))?;
+        Ok(Self { storage, floor, newest: 0 })
+    }
+
+    /// Finds the newest manifest of a listed directory; `None` if there is no database (or one whose creation never ended).
+    pub(crate) fn load(storage: &dyn Storage, names: &[FileInfo]) -> Result<Option<Loaded>> {
+        let parsed: Vec<FileName> = names.iter().map(|info| FileName::parse(&info.name)).collect();
+        let newest = parsed.iter().filter_map(|name| if let FileName::Manifest(number) = name { Some(*number) } else { None }).max();
+        if !parsed.contains(&FileName::Floor) {
+            let ours = parsed.iter().any(|name| matches!(name, FileName::Manifest(_) | FileName::Log(_) | FileName::Segment(_)));
+            return if ours { Err(Error::corruption("the file is missing, so a lost manifest would go unnoticed").in_file(FLOOR)) } else { Ok(None) };
+        }
+        let decoded = match read_floor(storage) {
+            Ok(decoded) => decoded,
+            Err(error) => return Err(error),
+        };
+        let Some(newest) = newest else {
+            return match decoded.floor.floor {
+                0 => Ok(None),
+                floor => Err(missing(floor, None)),
+            };
+        };
+        if newest < decoded.floor.floor {
+            return Err(missing(decoded.floor.floor, Some(newest)));
+        }
+        let name = manifest_name(newest);
+        let bytes = read(storage, &name)?;
+        let loaded = Manifest::decode(&bytes).map_err(|error| error.in_file(&name))?;
+        if loaded.manifest.number != newest || loaded.manifest.database != decoded.floor.database {
+            return Err(Error::corruption(format!(
+                "this is manifest {} of database {}, not manifest {newest} of {}",
+                loaded.manifest.number, loaded.manifest.database, decoded.floor.database
+            ))
+            .in_file(name));
+        }
+        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name)).chain(decoded.damages).collect();
+        Ok(Some(Loaded { manifest: loaded.manifest, floor: decoded.floor, damages }))
+    }
+
+    /// Goes on from what [`Self::load`] found.
+    pub(crate) fn resume(storage: Arc<dyn Storage>, loaded: &Loaded) -> Self {
+        Self { storage, floor: loaded.floor.clone(), newest: loaded.manifest.number }
+    }
+
+    /// Publishes a complete manifest under the next number and raises the floor to it.
+    ///
+    /// After `NoSpace` nothing has changed; after any other error the caller must stop writing.
+    pub(crate) fn publish(&mut self, manifest: &mut Manifest) -> Result<()> {
+        manifest.number = self.newest + 1;
+        manifest.database = self.floor.database;
+        let name = manifest_name(manifest.number);
+        if let Err(source) = self.storage.publish(&name, &manifest.encode()) {
+            let error = Error::io(format_args!("publish {name}"), source).in_file(&name);
+            let visible = self.storage.list().map_or(true, |names| names.iter().any(|info| info.name == name));
+            return Err(if error.kind() == ErrorKind::NoSpace && visible { Error::new(ErrorKind::Io, error.to_string()) } else { error });
+        }
+        self.newest = manifest.number;
+        self.raise_floor(manifest.number)
+    }
+
+    fn raise_floor(&mut self, number: u64) -> Result<()> {
+        let next = Floor { generation: self.floor.generation + 1, floor: number, ..self.floor.clone() };
+        let write = || {
+            let file = self.storage.open_write(FLOOR)?;
+            file.write_at(floor::slot_offset(next.generation), &floor::encode_slot(&next))?;
+            file.sync_data()
+        };
+        // Never "no space": the slot was written before, and a floor that could not be raised must stop the writer.
+        write().map_err(|source| Error::new(ErrorKind::Io, format!("cannot raise the floor: {source}")).in_file(FLOOR))?;
+        self.floor = next;
+        Ok(())
+    }
+
+    /// Number of the newest manifest.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    pub(crate) fn database(&self) -> FileId {
+        self.floor.database
+    }
+}
+
+fn missing(floor: u64, newest: Option<u64>) -> Error {
+    let found = newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
+    Error::corruption(format!("the file is missing: FLOOR proves that it was durable, but {found}")).in_file(manifest_name(floor))
+}

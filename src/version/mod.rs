@@ -1,0 +1,21 @@
+//! Immutable versions of a database, what changes beside them (pending kills, counts), and their publication.
+
+mod catalog;
+mod counts;
+mod output;
+mod pending;
+mod publisher;
+mod shared;
+mod snapshot;
+mod version_set;
+mod view;
+
+pub(crate) use catalog::{Catalog, CollectionMeta};
+pub(crate) use counts::Counts;
+pub(crate) use output::{Finished, OutputFile};
+pub(crate) use pending::Pending;
+pub(crate) use publisher::{Draft, NamedFile, Publisher, rehome_kills, write_kills};
+pub(crate) use shared::{Parts, Shared, Space, WriterState};
+pub(crate) use snapshot::{Found, Reading};
+pub(crate) use version_set::{CollectionVersion, LiveSegment, Version};
+pub(crate) use view::{Frozen, View};

@@ -1,0 +1,64 @@
+use std::collections::HashMap;
+
+use crate::{
+    sync::{AtomicUsize, Ordering, RwLock},
+    types::Sequence,
+};
+
+/// Rows of one segment that died since its kill set was published: row → sequence of the write that superseded or deleted it.
+///
+/// A row is visible at s iff s is below its entry. The commit leader adds, any thread reads.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    rows: RwLock<HashMap<u32, Sequence>>,
+    /// Lets reads skip the lock while there is nothing.
+    count: AtomicUsize,
+}
+
+impl Pending {
+    pub(crate) fn starting(rows: HashMap<u32, Sequence>) -> Self {
+        Self { count: AtomicUsize::new(rows.len()), rows: RwLock::new(rows) }
+    }
+
+    pub(crate) fn insert(&self, row: u32, sequence: Sequence) {
+        let mut rows = self.rows.write();
+        rows.entry(row).or_insert(sequence);
+        self.count.store(rows.len(), Ordering::Release);
+    }
+
+    /// Whether the row is dead at a sequence.
+    pub(crate) fn is_dead(&self, row: u32, at: Sequence) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && self.rows.read().get(&row).is_some_and(|dead_at| *dead_at <= at)
+    }
+
+    /// The rows dead at a sequence, in no order.
+    pub(crate) fn dead_at(&self, at: Sequence) -> Vec<u32> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        self.rows.read().iter().filter(|(_, dead_at)| **dead_at <= at).map(|(row, _)| *row).collect()
+    }
+
+    /// All entries of rows in a range that died after a sequence.
+    pub(crate) fn after(&self, sequence: Sequence, rows: std::ops::Range<u32>) -> HashMap<u32, Sequence> {
+        self.rows.read().iter().filter(|(row, dead_at)| **dead_at > sequence && rows.contains(row)).map(|(row, at)| (*row, *at)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn a_row_dies_once_and_only_from_its_sequence_on() {
+        let pending = Pending::default();
+        assert!(!pending.is_dead(3, u64::MAX));
+        pending.insert(3, 10);
+        pending.insert(3, 12);
+        pending.insert(7, 20);
+        assert_eq!([9, 10, 11].map(|at| pending.is_dead(3, at)), [false, true, true]);
+        assert_eq!(pending.dead_at(15), [3]);
+        assert_eq!(pending.after(10, 0..u32::MAX).into_iter().collect::<Vec<_>>(), [(7, 20)]);
+        assert!(pending.after(0, 4..7).is_empty());
+    }
+}

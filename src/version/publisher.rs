@@ -1,0 +1,229 @@
+use std::collections::BTreeMap;
+
+use super::{LiveSegment, Shared, Space, Version, View};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{
+        manifest::{FileEntry, KillEntry, Manifest},
+        names::{log_name, manifest_name, segment_name},
+    },
+    log::SpareLog,
+    manifest::ManifestStore,
+    observe::event,
+    segment::{FileBuilder, KillSet, SegmentFile},
+    sync::{Arc, Weak},
+    types::{FileId, FileNumber},
+};
+
+/// A file that the newest manifest names.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedFile {
+    pub(crate) entry: FileEntry,
+    pub(crate) file: Arc<SegmentFile>,
+}
+
+/// The one who publishes manifests: flush, compaction and bulk load lock it in turn.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    store: ManifestStore,
+    files: BTreeMap<FileNumber, NamedFile>,
+    /// Names whose removal failed and is tried again.
+    garbage: Vec<String>,
+    /// Since when (Unix seconds) a file has held a segment that nobody references.
+    dead_since: BTreeMap<FileNumber, u64>,
+    /// Removed files that a snapshot, row or reader may still hold open.
+    removed: Vec<(u64, Weak<SegmentFile>)>,
+}
+
+/// What is to be published.
+pub(crate) struct Draft {
+    pub(crate) version: Version,
+    pub(crate) added: Vec<NamedFile>,
+    /// A new spare log to name.
+    pub(crate) spare: Option<SpareLog>,
+    /// Logs up to this number are flushed; the frozen memtable goes with them.
+    pub(crate) retire: Option<FileNumber>,
+}
+
+impl Publisher {
+    pub(crate) fn new(store: ManifestStore, files: BTreeMap<FileNumber, NamedFile>) -> Self {
+        Self { store, files, garbage: Vec::new(), dead_since: BTreeMap::new(), removed: Vec::new() }
+    }
+
+    pub(crate) fn database(&self) -> FileId {
+        self.store.database()
+    }
+
+    pub(crate) fn manifest_number(&self) -> u64 {
+        self.store.newest()
+    }
+
+    /// Files of the newest manifest.
+    pub(crate) fn files(&self) -> &BTreeMap<FileNumber, NamedFile> {
+        &self.files
+    }
+
+    /// For how many seconds a file has held dead segments; for ever, if they were dead at open.
+    pub(crate) fn dead_for(&self, file: FileNumber, now: u64) -> u64 {
+        self.dead_since.get(&file).map_or(u64::MAX, |since| now.saturating_sub(*since))
+    }
+
+    fn note_dead(&mut self, version: &Version, now: u64) {
+        let mut referenced: BTreeMap<FileNumber, usize> = BTreeMap::new();
+        for live in version.segments() {
+            *referenced.entry(live.entry.file).or_default() += 1;
+        }
+        for (number, named) in &self.files {
+            let whole = named.file.footer().segments.len() == referenced.get(number).copied().unwrap_or_default();
+            if whole {
+                // A later death starts the clock; without an entry it would count as old.
+                self.dead_since.insert(*number, now);
+            }
+        }
+        self.dead_since.retain(|number, _| self.files.contains_key(number));
+    }
+
+    /// Bytes of removed files that something still holds.
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        self.removed.iter().filter(|(_, file)| file.strong_count() > 0).map(|(bytes, _)| bytes).sum()
+    }
+
+    /// Publishes a draft and installs it as the newest view. `fill` carries what was written since the draft's base into its pending
+    /// maps; it runs while no write can happen.
+    ///
+    /// After `NoSpace` nothing has changed. Any other error has poisoned the database.
+    pub(crate) fn publish(&mut self, shared: &Shared, draft: Draft, fill: impl FnOnce(&View) -> Result<()>) -> Result<()> {
+        shared.check_healthy()?;
+        let Draft { version, added, spare, retire } = draft;
+        let mut logs = {
+            let mut writer = shared.writer.lock();
+            writer.sync(&shared.counters).map_err(|error| shared.poison(error))?;
+            writer.log_entries()
+        };
+        logs.retain(|log| retire.is_none_or(|retire| log.number > retire));
+        logs.extend(spare.as_ref().map(SpareLog::entry));
+        let mut files = self.files.clone();
+        files.extend(added.into_iter().map(|named| (named.entry.number, named)));
+        let used = version.files();
+        let mut unused: Vec<NamedFile> = Vec::new();
+        files.retain(|number, named| used.contains(number) || { unused.push(named.clone()); false });
+        let (next_file, next_segment) = shared.unused_numbers();
+        let mut manifest = Manifest {
+            flushed_through: version.flushed_through,
+            next_file,
+            next_segment,
+            next_collection: shared.writer.lock().catalog.next_collection.max(1),
+            logs,
+            files: files.values().map(|named| named.entry.clone()).collect(),
+            collections: version.collection_entries(),
+            ..Manifest::default()
+        };
+        if let Err(error) = self.write(shared, &mut manifest) {
+            if error.kind() == ErrorKind::NoSpace {
+                let logs = spare.iter().map(|spare| log_name(spare.entry().number));
+                let unpublished = files.keys().filter(|number| !self.files.contains_key(number)).map(|number| segment_name(*number));
+                self.garbage.extend(unpublished.chain(logs));
+                self.remove_garbage(shared);
+            }
+            return Err(error);
+        }
+        self.files = files;
+        self.note_dead(&version, shared.clock().unix_seconds());
+        shared.set_space(Space {
+            live: version.segments().map(|live| live.live_bytes()).sum(),
+            total: self.files.values().map(|named| named.entry.len).sum(),
+        });
+        self.install(shared, version, spare, retire, fill)?;
+        self.collect(shared, &unused, retire, manifest.number);
+        Ok(())
+    }
+
+    fn write(&mut self, shared: &Shared, manifest: &mut Manifest) -> Result<()> {
+        let names = shared.storage.sync_names().map_err(|source| Error::io("sync the directory", source));
+        let result = names.and_then(|()| self.store.publish(manifest));
+        result.map_err(|error| if error.kind() == ErrorKind::NoSpace { error } else { shared.poison(error) })?;
+        shared.counters.manifests.add(1);
+        event!(number = manifest.number, files = manifest.files.len(), "manifest published");
+        Ok(())
+    }
+
+    fn install(&mut self, shared: &Shared, version: Version, spare: Option<SpareLog>, retire: Option<FileNumber>, fill: impl FnOnce(&View) -> Result<()>) -> Result<()> {
+        let mut writer = shared.writer.lock();
+        let view = shared.view();
+        // The manifest names it already: a view that does not fit it must stop the writer.
+        fill(&view).map_err(|error| shared.poison(error))?;
+        let version = Arc::new(version);
+        if let Some(retire) = retire {
+            writer.older.retain(|(entry, _)| entry.number > retire);
+            shared.install(view.flushed(version));
+        } else {
+            shared.install(view.with_version(version));
+        }
+        if spare.is_some() {
+            debug_assert!(writer.spare.is_none());
+            writer.spare = spare;
+        }
+        Ok(())
+    }
+
+    /// Removes what the durable manifest does not name any more. Open files stay readable for those who hold them.
+    fn collect(&mut self, shared: &Shared, unused: &[NamedFile], retire: Option<FileNumber>, manifest: u64) {
+        self.removed.retain(|(_, file)| file.strong_count() > 0);
+        self.removed.extend(unused.iter().map(|named| (named.entry.len, Arc::downgrade(&named.file))));
+        self.garbage.extend(unused.iter().map(|named| segment_name(named.entry.number)));
+        self.garbage.push(manifest_name(manifest.saturating_sub(1)));
+        if let Some(retire) = retire {
+            self.garbage.push(log_name(retire));
+        }
+        self.remove_garbage(shared);
+    }
+
+    fn remove_garbage(&mut self, shared: &Shared) {
+        self.garbage.retain(|name| match shared.storage.remove(name) {
+            Ok(()) => false,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        });
+    }
+}
+
+/// Writes the kill set of a segment into a file being built and returns the segment as it stands with it; `None` if no row lives.
+pub(crate) fn write_kills(
+    shared: &Shared,
+    builder: &mut FileBuilder,
+    file: FileNumber,
+    live: &LiveSegment,
+    kills: Arc<KillSet>,
+    pending: Arc<super::Pending>,
+) -> Result<Option<Arc<LiveSegment>>> {
+    if kills.count() >= live.segment.rows() {
+        return Ok(None);
+    }
+    let Some(block) = kills.to_block(live.entry.id) else {
+        return Ok(Some(Arc::new(live.with(live.entry, kills, pending))));
+    };
+    let place = builder.add_kills(&block)?;
+    let since = live.entry.kills.map_or_else(|| shared.clock().unix_seconds().max(1), |old| old.since);
+    let entry = KillEntry { count: kills.count(), since, file, offset: place.offset, len: place.len, crc: place.crc };
+    let entry = crate::format::manifest::SegmentEntry { kills: Some(entry), ..live.entry };
+    Ok(Some(Arc::new(live.with(entry, kills, pending))))
+}
+
+/// Moves kill blocks out of files in which no segment lives any more, so that those can go.
+pub(crate) fn rehome_kills(shared: &Shared, builder: &mut FileBuilder, file: FileNumber, version: &Version) -> Result<Version> {
+    let holders = version.segment_files();
+    let mut failure = None;
+    let moved = version.edited(|live| {
+        let kills = live.entry.kills?;
+        if kills.file == file || holders.contains(&kills.file) || failure.is_some() {
+            return None;
+        }
+        match write_kills(shared, builder, file, live, Arc::clone(&live.kills), Arc::clone(&live.pending)) {
+            Ok(replaced) => Some(replaced),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        }
+    });
+    failure.map_or(Ok(moved), Err)
+}

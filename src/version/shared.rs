@@ -1,0 +1,316 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Catalog, Frozen, Publisher, Reading, View};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::manifest::{LogEntry, Sealed},
+    io::{Clock, Storage, random_id},
+    log::{LogWriter, SpareLog},
+    observe::Counters,
+    options::Options,
+    sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock},
+    types::{FileId, FileNumber, SegmentId, Sequence},
+};
+
+/// What only the commit leader and publications change.
+#[derive(Debug)]
+pub(crate) struct WriterState {
+    pub(crate) log: LogWriter,
+    /// The activation record of `log` is not synced yet.
+    pub(crate) activation_unsynced: bool,
+    /// Named in the durable manifest, so that a rotation can use it at once.
+    pub(crate) spare: Option<SpareLog>,
+    /// Logs before `log` whose batches are not flushed yet.
+    pub(crate) older: Vec<(LogEntry, Sealed)>,
+    pub(crate) next_sequence: Sequence,
+    /// The collections as of the last batch.
+    pub(crate) catalog: Catalog,
+}
+
+impl WriterState {
+    /// Makes every issued batch durable. An error here must poison.
+    pub(crate) fn sync(&mut self, counters: &Counters) -> Result<()> {
+        if self.log.synced() < self.log.end() || self.activation_unsynced {
+            self.log.sync()?;
+            counters.log_syncs.add(1);
+            self.activation_unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// All logs in the order of use, as a manifest lists them.
+    pub(crate) fn log_entries(&self) -> Vec<LogEntry> {
+        let older = self.older.iter().map(|(entry, sealed)| LogEntry { sealed: Some(*sealed), ..entry.clone() });
+        older.chain([self.log.entry()]).chain(self.spare.as_ref().map(SpareLog::entry)).collect()
+    }
+}
+
+/// The state of a writable database that its write, flush and compaction paths share.
+///
+/// Locks are taken in this order: `gate`, `publisher`, `writer`, `view`.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) counters: Counters,
+    pub(crate) database: FileId,
+    /// Held by the commit leader for a group, and by whoever must keep writers out for longer.
+    pub(crate) gate: Mutex<()>,
+    pub(crate) publisher: Mutex<Publisher>,
+    pub(crate) writer: Mutex<WriterState>,
+    view: RwLock<Arc<View>>,
+    poison: Mutex<Option<Error>>,
+    poisoned: AtomicBool,
+    next_file: AtomicU64,
+    next_segment: AtomicU64,
+    space: Mutex<Space>,
+    /// Segments whose damage stopped a compaction: it leaves them alone.
+    set_aside: Mutex<BTreeSet<SegmentId>>,
+    /// Why the last flush failed, until one succeeds.
+    flush_error: Mutex<Option<Error>>,
+    /// Why the last compaction failed, until one succeeds.
+    compaction_error: Mutex<Option<Error>>,
+    /// When a batch was last committed, in microseconds of the clock.
+    last_write: AtomicU64,
+    stopping: AtomicBool,
+    /// Something that background work or a waiting writer may be interested in has changed.
+    signal: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            storage: parts.storage,
+            options: parts.options,
+            counters: Counters::default(),
+            database: parts.publisher.database(),
+            gate: Mutex::new(()),
+            publisher: Mutex::new(parts.publisher),
+            writer: Mutex::new(parts.writer),
+            view: RwLock::new(Arc::new(parts.view)),
+            poison: Mutex::new(None),
+            poisoned: AtomicBool::new(false),
+            next_file: AtomicU64::new(parts.next_file),
+            next_segment: AtomicU64::new(parts.next_segment),
+            space: Mutex::default(),
+            set_aside: Mutex::default(),
+            flush_error: Mutex::new(None),
+            compaction_error: Mutex::new(None),
+            last_write: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            signal: Mutex::new(0),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.storage.environment().clock
+    }
+
+    pub(crate) fn random_id(&self) -> Result<FileId> {
+        random_id(&*self.storage.environment().random).map_err(|source| Error::io("draw a random number", source))
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// Only with `writer` locked: nothing is written between the copy that `next` is and its installation.
+    pub(crate) fn install(&self, next: View) {
+        *self.view.write() = Arc::new(next);
+        self.notify();
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        Reading::newest(self.view())
+    }
+
+    pub(crate) fn next_file(&self) -> FileNumber {
+        self.next_file.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_segment(&self) -> SegmentId {
+        self.next_segment.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// First numbers not given yet: of files, of segments.
+    pub(crate) fn unused_numbers(&self) -> (FileNumber, SegmentId) {
+        (self.next_file.load(Ordering::Relaxed), self.next_segment.load(Ordering::Relaxed))
+    }
+
+    /// Remembers the first failure after which nothing may be acknowledged, and passes it on.
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        self.poison.lock().get_or_insert_with(|| error.clone());
+        self.poisoned.store(true, Ordering::Release);
+        self.notify();
+        error
+    }
+
+    /// Refuses to go on after a failed sync.
+    pub(crate) fn check_healthy(&self) -> Result<()> {
+        if !self.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let poison = self.poison.lock();
+        if let Some(closed) = poison.as_ref().filter(|error| error.kind() == ErrorKind::Closed) {
+            return Err(closed.clone());
+        }
+        let cause = poison.as_ref().map(ToString::to_string).unwrap_or_default();
+        Err(Error::new(ErrorKind::Poisoned, format!("writing has stopped: {cause}"))
+            .with_remedy("reads go on; reopen the database to write again"))
+    }
+
+    /// Stops writing for good: the database was closed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        *self.space.lock()
+    }
+
+    pub(crate) fn set_space(&self, space: Space) {
+        *self.space.lock() = space;
+    }
+
+    pub(crate) fn set_aside(&self, segments: &[SegmentId]) {
+        self.set_aside.lock().extend(segments);
+    }
+
+    pub(crate) fn is_set_aside(&self, segment: SegmentId) -> bool {
+        self.set_aside.lock().contains(&segment)
+    }
+
+    /// Why memtables cannot be emptied, if they cannot.
+    pub(crate) fn flush_error(&self) -> Option<Error> {
+        self.flush_error.lock().clone()
+    }
+
+    pub(crate) fn set_flush_error(&self, error: Option<Error>) {
+        *self.flush_error.lock() = error;
+    }
+
+    pub(crate) fn compaction_error(&self) -> Option<Error> {
+        self.compaction_error.lock().clone()
+    }
+
+    pub(crate) fn set_compaction_error(&self, error: Option<Error>) {
+        *self.compaction_error.lock() = error;
+    }
+
+    pub(crate) fn note_write(&self) {
+        self.last_write.store(self.clock().elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// How long writes have paused.
+    pub(crate) fn since_last_write(&self) -> Duration {
+        self.clock().elapsed().saturating_sub(Duration::from_micros(self.last_write.load(Ordering::Relaxed)))
+    }
+
+    /// Ends background work after what it is doing.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits a while, or until background work shall end.
+    pub(crate) fn pause(&self, duration: Duration) {
+        let until = self.clock().elapsed() + duration;
+        while !self.is_stopping() {
+            let left = until.saturating_sub(self.clock().elapsed());
+            if left.is_zero() {
+                break;
+            }
+            self.wait_change(self.changes(), left);
+        }
+    }
+
+    pub(crate) fn notify(&self) {
+        *self.signal.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    /// Number of changes so far, for [`Self::wait_change`].
+    pub(crate) fn changes(&self) -> u64 {
+        *self.signal.lock()
+    }
+
+    /// Waits until something changed since `seen`, at most for a while.
+    pub(crate) fn wait_change(&self, seen: u64, at_most: Duration) {
+        let mut signal = self.signal.lock();
+        if *signal == seen {
+            self.changed.wait_for(&mut signal, at_most);
+        }
+    }
+
+    /// Moves the active memtable aside and goes on in the spare log. `false` if there is nothing to freeze, a frozen one waits still, or no
+    /// spare is named yet.
+    pub(crate) fn freeze(&self, writer: &mut WriterState) -> Result<bool> {
+        let view = self.view();
+        if writer.log.is_empty() || view.frozen.is_some() || writer.spare.is_none() {
+            return Ok(false);
+        }
+        self.rotate(writer)?;
+        let log = writer.older.last().map_or(0, |(entry, _)| entry.number);
+        let sequence = writer.next_sequence.saturating_sub(1);
+        self.install(view.frozen(Frozen { memtable: Arc::clone(&view.active), catalog: writer.catalog.clone(), sequence, log }));
+        Ok(true)
+    }
+
+    /// Switches to the spare log.
+    pub(crate) fn rotate(&self, writer: &mut WriterState) -> Result<()> {
+        self.check_healthy()?;
+        writer.sync(&self.counters).map_err(|error| self.poison(error))?;
+        let Some(spare) = writer.spare.take() else { return Ok(()) };
+        let (entry, sealed) = (writer.log.entry(), writer.log.seal());
+        match spare.activate(Some((entry.number, sealed)), writer.next_sequence) {
+            Ok(log) => {
+                writer.log = log;
+                writer.activation_unsynced = true;
+                writer.older.push((entry, sealed));
+                Ok(())
+            }
+            Err((_spare, error)) => Err(self.poison(error)),
+        }
+    }
+
+    /// A new log file for the next rotation; not named in a manifest yet.
+    pub(crate) fn create_spare(&self) -> Result<SpareLog> {
+        SpareLog::create(&*self.storage, self.database, self.next_file(), self.random_id()?)
+    }
+}
+
+/// Bytes of segment files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Space {
+    /// What live rows and their indexes occupy.
+    pub(crate) live: u64,
+    /// What the files occupy.
+    pub(crate) total: u64,
+}
+
+impl Space {
+    /// How near the files are to twice the live bytes: 0 up to 1.6 times, 1 from 1.9 times on.
+    pub(crate) fn pressure(self) -> f64 {
+        // Below this the memtable budget dwarfs the ratio.
+        let slack = 16 << 20;
+        let ratio = self.total.saturating_sub(slack) as f64 / self.live.max(1) as f64;
+        ((ratio - 1.6) / 0.3).clamp(0.0, 1.0)
+    }
+}
+
+/// What a [`Shared`] starts from.
+pub(crate) struct Parts {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) publisher: Publisher,
+    pub(crate) writer: WriterState,
+    pub(crate) view: View,
+    pub(crate) next_file: FileNumber,
+    pub(crate) next_segment: SegmentId,
+}

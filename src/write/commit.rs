@@ -1,0 +1,261 @@
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    batch::WriteBatch,
+    group::{Effect, Group, Resolved, Victim},
+    resolve::resolve,
+};
+use crate::{
+    error::Result,
+    log::{AppendError, Beacon},
+    options::Durability,
+    sync::{Arc, Condvar, Mutex},
+    types::Sequence,
+    version::{CollectionMeta, Reading, Shared, View, WriterState},
+};
+
+/// Bytes that a leader gathers at most: larger groups gain nothing and make others wait.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// What a committed batch did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) sequence: Sequence,
+    /// Per operation: whether the record existed.
+    pub(crate) existed: Vec<bool>,
+}
+
+/// A batch that waits for its leader. Without a batch it asks for a sync only.
+struct Ticket {
+    batch: Option<WriteBatch>,
+    synced: bool,
+    result: Mutex<Option<Result<Outcome>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Arc<Ticket>>,
+    leading: bool,
+}
+
+/// Group commit: the first writer that finds no leader leads; it writes and syncs for all that wait.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    queue: Mutex<Queue>,
+    turn: Condvar,
+    beacon: Mutex<Option<Beacon>>,
+    /// When buffered bytes must be synced at the latest.
+    sync_due: Mutex<Option<Duration>>,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, beacon: Option<Beacon>) -> Self {
+        let (queue, turn) = (Mutex::default(), Condvar::new());
+        Self { shared, queue, turn, beacon: Mutex::new(beacon), sync_due: Mutex::new(None) }
+    }
+
+    /// Commits a batch; returns when it is as durable as asked.
+    pub(crate) fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Outcome> {
+        if batch.is_empty() {
+            return Ok(Outcome { sequence: self.shared.view().visible(), existed: Vec::new() });
+        }
+        if let Durability::Interval(interval) = durability {
+            let due = self.shared.clock().elapsed() + interval;
+            let mut earliest = self.sync_due.lock();
+            *earliest = Some(earliest.map_or(due, |earlier| earlier.min(due)));
+        }
+        self.submit(Some(batch), durability == Durability::Synced)
+    }
+
+    /// Makes everything committed before durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.submit(None, true).map(|_| ())
+    }
+
+    /// Syncs if an interval has passed; for the background.
+    pub(crate) fn sync_if_due(&self) -> Result<()> {
+        let mut due = self.sync_due.lock();
+        if due.is_none_or(|due| self.shared.clock().elapsed() < due) {
+            return Ok(());
+        }
+        *due = None;
+        drop(due);
+        self.sync()
+    }
+
+    fn submit(&self, batch: Option<WriteBatch>, synced: bool) -> Result<Outcome> {
+        let ticket = Arc::new(Ticket { batch, synced, result: Mutex::new(None) });
+        let mut queue = self.queue.lock();
+        queue.waiting.push_back(Arc::clone(&ticket));
+        loop {
+            if let Some(result) = ticket.result.lock().take() {
+                return result;
+            }
+            if queue.leading {
+                self.turn.wait(&mut queue);
+                continue;
+            }
+            queue.leading = true;
+            let group = take_group(&mut queue.waiting);
+            drop(queue);
+            let _turn = Turn(self);
+            self.lead(&group);
+            drop(_turn);
+            queue = self.queue.lock();
+        }
+    }
+
+    /// Commits a group and gives every ticket its result.
+    fn lead(&self, tickets: &[Arc<Ticket>]) {
+        let _gate = self.shared.gate.lock();
+        let mut writer = self.shared.writer.lock();
+        let mut accepted = Vec::with_capacity(tickets.len());
+        let result = self.commit_group(&mut writer, tickets, &mut accepted);
+        drop(writer);
+        self.shared.note_write();
+        match result {
+            Ok(outcomes) => accepted.into_iter().zip(outcomes).for_each(|(ticket, outcome)| finish(ticket, Ok(outcome))),
+            Err(error) => accepted.into_iter().for_each(|ticket| finish(ticket, Err(error.clone()))),
+        }
+        self.shared.notify();
+    }
+
+    fn commit_group<'a>(&self, writer: &mut WriterState, tickets: &'a [Arc<Ticket>], accepted: &mut Vec<&'a Arc<Ticket>>) -> Result<Vec<Outcome>> {
+        let shared = &*self.shared;
+        if let Err(error) = shared.check_healthy() {
+            accepted.extend(tickets);
+            return Err(error);
+        }
+        let view = shared.view();
+        let mut group = Group::new(Reading::newest(Arc::clone(&view)), std::mem::take(&mut writer.catalog));
+        let mut syncs = Vec::new();
+        for ticket in tickets {
+            match ticket.batch.as_ref().map(|batch| resolve(&mut group, batch)) {
+                None => syncs.push(ticket),
+                Some(Ok(())) => accepted.push(ticket),
+                Some(Err(error)) => finish(ticket, Err(error)),
+            }
+        }
+        let batches = accepted.len();
+        accepted.extend(syncs);
+        let must_sync = accepted.iter().any(|ticket| ticket.synced);
+        let first = writer.next_sequence;
+        group.assign_sequences(first);
+        let logged = self.append(writer, &group, must_sync);
+        if logged.is_err() {
+            group.revert_all();
+        }
+        let last = if logged.is_ok() { apply(shared, writer, &view, &mut group, first) } else { 0 };
+        writer.catalog = group.catalog;
+        logged?;
+        if must_sync && let Some(beacon) = self.beacon.lock().as_mut() {
+            beacon.publish(writer.log.number(), writer.log.synced(), last);
+        }
+        self.freeze_if_due(writer);
+        let outcomes = group.batches.into_iter().map(|batch| Outcome { sequence: batch.sequence, existed: batch.existed });
+        let syncs = (batches..accepted.len()).map(|_| Outcome { sequence: last, existed: Vec::new() });
+        Ok(outcomes.chain(syncs).collect())
+    }
+
+    /// Writes the group into the log; if the device is full, whole into the preallocated spare. Then syncs, if anyone asked for it.
+    fn append(&self, writer: &mut WriterState, group: &Group, must_sync: bool) -> Result<()> {
+        let shared = &*self.shared;
+        let bodies = || group.batches.iter().filter(|batch| !batch.body.is_empty()).map(|batch| (batch.sequence, batch.body.as_slice()));
+        if bodies().next().is_some() {
+            let written = match writer.log.append(bodies()) {
+                Err(AppendError::NoSpace(_)) if writer.spare.is_some() => {
+                    shared.rotate(writer)?;
+                    writer.log.append(bodies())
+                }
+                other => other,
+            };
+            match written {
+                Ok(bytes) => shared.counters.log_bytes.add(bytes),
+                Err(AppendError::NoSpace(error)) => return Err(error),
+                Err(AppendError::Broken(error)) => return Err(shared.poison(error)),
+            }
+        }
+        if must_sync {
+            writer.sync(&shared.counters).map_err(|error| shared.poison(error))?;
+        }
+        Ok(())
+    }
+
+    fn freeze_if_due(&self, writer: &mut WriterState) {
+        let view = self.shared.view();
+        let options = &self.shared.options;
+        let log = writer.log.allocated() >= options.log_bytes / 2;
+        if view.active.bytes() >= options.memtable_bytes / 2 || log {
+            // A failure has poisoned the database; this group is durable all the same.
+            let _poisoned = self.shared.freeze(writer);
+        }
+    }
+}
+
+/// Gives up leadership, whatever happened.
+struct Turn<'a>(&'a Committer);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().leading = false;
+        self.0.turn.notify_all();
+    }
+}
+
+fn take_group(waiting: &mut VecDeque<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    while let Some(ticket) = waiting.front() {
+        bytes += ticket.batch.as_ref().map_or(0, WriteBatch::bytes);
+        if !group.is_empty() && bytes > GROUP_BYTES_MAX {
+            break;
+        }
+        group.extend(waiting.pop_front());
+    }
+    group
+}
+
+fn finish(ticket: &Ticket, result: Result<Outcome>) {
+    *ticket.result.lock() = Some(result);
+}
+
+/// Puts a logged group into the memtable and makes it visible. Returns its last sequence.
+fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &mut Group, first: Sequence) -> Sequence {
+    let last = group.assign_sequences(first);
+    for batch in &group.batches {
+        for effect in &batch.effects {
+            apply_effect(view, group.catalog.get(effect.collection), effect, batch);
+        }
+        for (collection, net) in &batch.net {
+            view.counts.add(*collection, batch.sequence, *net);
+        }
+        shared.counters.records.add(batch.effects.len() as u64);
+    }
+    shared.counters.batches.add(group.batches.len() as u64);
+    writer.next_sequence = last + 1;
+    if group.batches.iter().any(|batch| batch.schema_changed) {
+        shared.install(view.with_catalog(Arc::new(group.catalog.clone())));
+    }
+    shared.view().set_visible(last);
+    last
+}
+
+fn apply_effect(view: &View, meta: Option<&Arc<CollectionMeta>>, effect: &Effect, batch: &Resolved) {
+    let part = |range: &std::ops::Range<usize>| batch.body.get(range.clone()).unwrap_or_default();
+    let (id, sequence) = (part(&effect.id), batch.sequence);
+    // Dropped later in the same group: nobody can read it any more.
+    let Some(meta) = meta else { return };
+    match &effect.put {
+        Some(put) => view.active.put(meta.id, meta.dimension, sequence, id, put.ordinal, part(&put.vector), part(&put.payload)),
+        None => view.active.delete(meta.id, sequence, id),
+    }
+    match &effect.victim {
+        Victim::Segment(live, row) => live.pending.insert(*row, sequence),
+        Victim::Frozen => {
+            if let Some(frozen) = &view.frozen {
+                frozen.memtable.mark_dead(meta.id, id, sequence);
+            }
+        }
+        Victim::Active | Victim::None => {}
+    }
+}

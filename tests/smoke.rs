@@ -1,0 +1,59 @@
+//! The main paths of a database, through the public API, on a real directory.
+
+use varvite::{Database, Fields, Metadata, Metric, Options};
+
+fn vector(seed: u64, dimension: usize) -> Vec<f32> {
+    (0..dimension as u64).map(|i| (((seed * 31 + i) * 2_654_435_761 % 1000) as f32 - 500.0) / 77.0).collect()
+}
+
+#[test]
+fn records_survive_flush_compaction_and_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let options = || Options { memtable_bytes: 1 << 20, ..Options::default() };
+    {
+        let db = Database::open(&path, options()).unwrap();
+        let docs = db.create_collection("docs", 32, Metric::L2).unwrap();
+        for round in 0..5u64 {
+            for i in 0..2000u64 {
+                let fields = Fields::from(vector(i * 10 + round, 32)).with_metadata(Metadata::new().with("i", i as i64)).into_owned();
+                let _buffered = docs.durability(varvite::Durability::Buffered).upsert(format!("id-{i:05}"), fields).unwrap();
+            }
+        }
+        for i in (0..2000u64).step_by(3) {
+            assert!(docs.durability(varvite::Durability::Buffered).delete(format!("id-{i:05}")).unwrap());
+        }
+        check(&docs.snapshot());
+        db.flush().unwrap();
+        check(&docs.snapshot());
+        db.compact().unwrap();
+        check(&docs.snapshot());
+        let stats = db.stats().unwrap();
+        assert_eq!(stats.dead_bytes < 4096, true, "{stats:?}");
+        drop(docs);
+        db.close().unwrap();
+    }
+    let db = Database::open(&path, options()).unwrap();
+    check(&db.collection("docs").unwrap().snapshot());
+}
+
+fn check(docs: &varvite::CollectionSnapshot) {
+    let expected: Vec<u64> = (0..2000).filter(|i| i % 3 != 0).collect();
+    assert_eq!(docs.count().unwrap(), expected.len() as u64);
+    let forward: Vec<_> = docs.iter().unwrap().map(|row| row.unwrap().id().to_vec()).collect();
+    assert_eq!(forward, expected.iter().map(|i| format!("id-{i:05}").into_bytes()).collect::<Vec<_>>());
+    let mut backward: Vec<_> = docs.iter().unwrap().rev().map(|row| row.unwrap().id().to_vec()).collect();
+    backward.reverse();
+    assert_eq!(forward, backward);
+    for i in 0..2000u64 {
+        let row = docs.get(format!("id-{i:05}")).unwrap();
+        assert_eq!(row.is_some(), i % 3 != 0, "{i}");
+        if let Some(row) = row {
+            assert_eq!(row.vector(), vector(i * 10 + 4, 32));
+            assert_eq!(row.metadata().unwrap().get("i"), Some(&varvite::Value::I64(i as i64)));
+        }
+    }
+    let hits = docs.search(&vector(10 * 10 + 4, 32), 3).unwrap();
+    assert_eq!(hits[0].id, b"id-00010");
+    assert_eq!(hits[0].distance.to_bits(), 0.0f32.to_bits());
+}
