@@ -1,0 +1,211 @@
+# shellcheck shell=bash
+# Sourced by .ci/run and .ci/full: runs steps, times them, keeps their output, and hides no failure.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# The one test command; the README states the same, and the step `readme` compares them.
+test_command="cargo test --all-features"
+
+export CARGO_TERM_COLOR=never
+logs="${CARGO_TARGET_DIR:-target}/ci"
+mkdir -p "$logs"
+started=$SECONDS
+passed=0
+failed=()
+skipped=()
+# Not 77, which is how libFuzzer reports a crash.
+skip_status=99
+
+# A step that cannot run here calls this with the reason; it is counted apart and named at the end.
+skip() {
+    printf 'SKIPPED: %s\n' "$*"
+    exit "$skip_status"
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# step NAME COMMAND [ARGUMENT...]: runs it in a shell of its own that stops at the first error, with its output in a file.
+step() {
+    local name=$1 begin=$SECONDS status log
+    log="$logs/$name.log"
+    shift
+    # Not as a condition of `if`: bash ignores `set -e` inside those.
+    set +e
+    (
+        set -euo pipefail
+        "$@"
+    ) >"$log" 2>&1
+    status=$?
+    set -e
+    case $status in
+    0)
+        passed=$((passed + 1))
+        printf 'ok       %-18s %4d s\n' "$name" $((SECONDS - begin))
+        ;;
+    "$skip_status")
+        skipped+=("$name")
+        printf 'SKIPPED  %-18s %4d s  %s\n' "$name" $((SECONDS - begin)) "$(sed -n 's/^SKIPPED: //p' "$log" | tail -n 1)"
+        ;;
+    *)
+        failed+=("$name")
+        printf 'FAILED   %-18s %4d s  (exit %d; the end of %s:)\n' "$name" $((SECONDS - begin)) "$status" "$log"
+        tail -n 60 "$log" | sed 's/^/    /'
+        ;;
+    esac
+    return 0
+}
+
+summary() {
+    printf '%s: %d passed, %d failed, %d skipped, %d s' "$1" "$passed" "${#failed[@]}" "${#skipped[@]}" $((SECONDS - started))
+    [ ${#failed[@]} -eq 0 ] || printf '; failed: %s' "${failed[*]}"
+    [ ${#skipped[@]} -eq 0 ] || printf '; skipped: %s' "${skipped[*]}"
+    printf '\n'
+    [ ${#failed[@]} -eq 0 ]
+}
+
+# What the steps need beyond Rust, for a bare machine.
+tools() {
+    rustc --version
+    cargo --version
+    cargo fmt --version || rustup component add rustfmt
+    cargo clippy --version || rustup component add clippy
+    python3 --version
+    if ! python3 -c 'import numpy' 2>/dev/null; then
+        python3 -m pip install numpy || python3 -m pip install --user --break-system-packages numpy
+    fi
+    python3 -c 'import numpy; print("numpy", numpy.__version__)'
+}
+
+readme() {
+    # As a line of its own in a code block, so that a longer command does not pass for it.
+    grep -qxF "$test_command" README.md || {
+        echo "README.md does not state the test command as a line of its own: $test_command"
+        return 1
+    }
+    local msrv
+    msrv=$(rust_version)
+    grep -qF "Rust $msrv" README.md || {
+        echo "README.md does not state the Rust version of Cargo.toml: Rust $msrv"
+        return 1
+    }
+}
+
+rust_version() {
+    sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
+}
+
+msrv() {
+    local wanted
+    wanted=$(rust_version)
+    [ -n "$wanted" ] || {
+        echo "Cargo.toml states no rust-version"
+        return 1
+    }
+    case "$(rustc --version)" in
+    "rustc $wanted."*) echo "the default toolchain is Rust $wanted: every other step is this check" ;;
+    *)
+        has rustup || skip "no rustup to get Rust $wanted with"
+        rustup toolchain list | grep -q "^$wanted" || rustup toolchain install "$wanted" --profile minimal ||
+            skip "Rust $wanted is not installed and cannot be fetched"
+        cargo "+$wanted" check --all-features --target-dir "$logs/msrv"
+        ;;
+    esac
+}
+
+run_tests() {
+    $test_command
+}
+
+format() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+}
+
+lint() {
+    cargo clippy --all-targets --all-features -- -D warnings
+}
+
+# Each feature builds alone, and so does none: warnings too are errors, for code that only another feature uses.
+features() {
+    local feature features
+    mapfile -t features < <(sed -n '/^\[features\]/,/^\[dep/s/^\([a-z_-]*\) *= \[.*/\1/p' Cargo.toml)
+    [ ${#features[@]} -gt 0 ]
+    export RUSTFLAGS="-D warnings" CARGO_TARGET_DIR="$logs/features"
+    cargo check --no-default-features
+    for feature in "${features[@]}"; do
+        echo "feature $feature"
+        cargo check --no-default-features --features "$feature"
+    done
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+}
+
+dependency_count() {
+    local crates
+    crates=$(cargo tree -e normal --prefix none | sed 's/ (\*)$//' | sort -u)
+    printf '%s\n%d crates, varvite among them; at most 25\n' "$crates" "$(wc -l <<<"$crates")"
+    [ "$(wc -l <<<"$crates")" -le 25 ]
+}
+
+# What `cargo publish --dry-run` does, also without a network: the packaged crate builds on its own.
+packaging() {
+    cargo package --allow-dirty || cargo package --allow-dirty --offline
+}
+
+demo() {
+    local directory
+    directory=$(mktemp -d)
+    # shellcheck disable=SC2064 # the directory of now
+    trap "rm -rf '$directory'" EXIT
+    cargo run --release --features cli -- demo "$directory/demo"
+}
+
+scripts() {
+    bash -n .ci/run
+    bash -n .ci/full
+    bash -n .ci/steps.sh
+    has shellcheck || skip "no shellcheck; bash itself accepts the scripts"
+    shellcheck -x .ci/run .ci/full .ci/steps.sh
+}
+
+bans() {
+    has cargo-deny || skip "no cargo-deny"
+    cargo deny --offline check bans licenses sources
+}
+
+# shellcheck disable=SC2034 # used by those who source this file
+fuzz_targets=(log segment manifest operations)
+
+# fuzz TARGET SECONDS: new inputs go to a corpus of their own, so that a run leaves the repository as it was.
+fuzz() {
+    local target=$1 seconds=$2 fresh="$PWD/$logs/corpus/$1"
+    case $logs in /*) fresh="$logs/corpus/$1" ;; esac
+    has rustup || skip "no rustup to find a nightly toolchain with"
+    rustup toolchain list | grep -q '^nightly' || skip "no nightly toolchain"
+    cargo fuzz --version || timeout 300 cargo install cargo-fuzz --locked || skip "cargo-fuzz is not installed and did not build in 300 s"
+    mkdir -p "$fresh"
+    cargo +nightly fuzz run "$target" "$fresh" "fuzz/corpus/$target" -- \
+        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
+}
+
+# quick_steps RUNNER: everything but fuzzing, each by RUNNER NAME COMMAND.
+quick_steps() {
+    local run=$1
+    "$run" tools tools
+    "$run" readme readme
+    "$run" scripts scripts
+    "$run" format format
+    "$run" lint lint
+    "$run" tests run_tests
+    "$run" features features
+    "$run" msrv msrv
+    "$run" documentation documentation
+    "$run" dependency-count dependency_count
+    "$run" bans bans
+    "$run" packaging packaging
+    "$run" demo demo
+}
