@@ -163,3 +163,119 @@ fn read_id<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
         id => Ok(id),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Operation, Operations};
+    use crate::error::Result;
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use crate::types::{Dimension, Metric};
+    use proptest::prelude::*;
+
+    const GOLDEN: &str = "
+        01 09000000 03000000 01 00 0000 0400646f6373
+        02 09000000
+        03 09000000 010078
+        04 09000000 01 0500000000000000 02006964 00000000 000000000000803f00002040
+        05 09000000 02006964";
+
+    fn dimension(elements: usize) -> Dimension {
+        Dimension::new(elements).unwrap()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Vec<Operation<'_>>> {
+        let mut operations = Operations::new(bytes);
+        std::iter::from_fn(|| operations.next(|id| (id % 2 == 1).then(|| dimension(3))).transpose()).collect()
+    }
+
+    fn encode(operations: &[Operation<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        operations.iter().for_each(|operation| operation.encode(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn golden() {
+        let vector: Vec<u8> = [0.0_f32, 1.0, 2.5].into_iter().flat_map(f32::to_le_bytes).collect();
+        let operations = [
+            Operation::CreateCollection { id: 9, dimension: dimension(3), metric: Metric::Cosine, name: "docs" },
+            Operation::DropCollection { id: 9 },
+            Operation::RenameCollection { id: 9, name: "x" },
+            Operation::Put { collection: 9, replaces: true, ordinal: 5, id: b"id", payload: b"", vector: &vector },
+            Operation::Delete { collection: 9, id: b"id" },
+        ];
+        assert_eq!(encode(&operations), hex(GOLDEN));
+        assert_eq!(decode(&hex(GOLDEN)).unwrap(), operations);
+    }
+
+    /// A batch has no checksum of its own, its frames have: damage is either refused or is another canonical batch.
+    #[test]
+    fn damage_is_survived_and_nothing_is_read_leniently() {
+        let bytes = hex(GOLDEN);
+        for (index, damaged) in flips(&bytes) {
+            if let Ok(operations) = decode(&damaged) {
+                assert_eq!(encode(&operations), damaged, "byte {index}");
+            }
+        }
+        let borders = [0, 19, 24, 32, 66];
+        for cut in cuts(&bytes) {
+            assert_eq!(decode(cut).is_ok(), !cut.is_empty() && borders.contains(&cut.len()), "{}", cut.len());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_at_its_offset() {
+        let bytes = hex(GOLDEN);
+        for (offset, patch, named) in [
+            (0, &[6][..], 0),
+            (0, &[0], 0),
+            (1, &[0], 1),
+            (5, &[0], 5),
+            (7, &[1], 5),
+            (9, &[3], 9),
+            (10, &[1], 10),
+            (11, &[1], 11),
+            (15, b"/", 13),
+            (15, &[0xFF], 13),
+            (20, &[0], 20),
+            (33, &[8], 33),
+            (37, &[2], 37),
+            (46, &[0, 0], 46),
+            (50, &[0xFF; 4], 54),
+        ] {
+            let error = decode(&patched(&bytes, offset, patch)).unwrap_err();
+            assert_eq!(error.offset(), Some(named), "{offset}: {error}");
+        }
+    }
+
+    prop_compose! {
+        fn record()(collection in (0..1000_u32).prop_map(|half| 2 * half + 1), replaces: bool, ordinal: u64,
+            id in prop::collection::vec(any::<u8>(), 1..40), payload in prop::collection::vec(any::<u8>(), 0..40), vector: [u8; 12])
+            -> (u32, bool, u64, Vec<u8>, Vec<u8>, [u8; 12]) {
+            (collection, replaces, ordinal, id, payload, vector)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(records in prop::collection::vec((0..5, record()), 1..20), name in "[^/\\\\\\p{Cc}.]{1,60}", elements in 1..=65_535_usize,
+            metric in prop::sample::select(&Metric::ALL)) {
+            let operations: Vec<Operation<'_>> = records.iter().map(|(kind, (collection, replaces, ordinal, id, payload, vector))| match kind {
+                0 => Operation::CreateCollection { id: *collection, dimension: dimension(elements), metric, name: &name },
+                1 => Operation::DropCollection { id: *collection },
+                2 => Operation::RenameCollection { id: *collection, name: &name },
+                3 => Operation::Put { collection: *collection, replaces: *replaces, ordinal: *ordinal, id, payload, vector },
+                _ => Operation::Delete { collection: *collection, id },
+            }).collect();
+            let bytes = encode(&operations);
+            prop_assert_eq!(decode(&bytes).unwrap(), operations);
+        }
+
+        #[test]
+        fn whatever_is_accepted_is_canonical(bytes in prop::collection::vec(0..8_u8, 0..60)) {
+            if let Ok(operations) = decode(&bytes) {
+                prop_assert_eq!(encode(&operations), bytes);
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub(crate) struct Decoded {
 pub(crate) fn encode_file(floor: &Floor) -> Vec<u8> {
     let newer = Floor { generation: floor.generation.max(1), ..*floor };
     let older = Floor { generation: newer.generation - 1, ..*floor };
-    let (even, odd) = if newer.generation % 2 == 0 { (newer, older) } else { (older, newer) };
+    let (even, odd) = if slot_offset(newer.generation) == 0 { (newer, older) } else { (older, newer) };
     let mut file = encode_slot(&even);
     file.append(&mut encode_slot(&odd));
     file
@@ -135,4 +135,99 @@ fn first_error(damages: Vec<Error>) -> Error {
     use crate::error::ErrorKind::NewerFormat;
     let newer = damages.iter().find(|error| error.kind() == NewerFormat).cloned();
     newer.or_else(|| damages.into_iter().next()).unwrap_or_else(|| Error::corruption("no valid slot"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FLOOR_BYTES, Floor, SLOT_BYTES, decode, encode_file, encode_slot, slot_offset};
+    use crate::error::ErrorKind;
+    use crate::format::crc;
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use crate::types::FileId;
+    use proptest::prelude::*;
+
+    fn floor(generation: u64, floor: u64) -> Floor {
+        Floor { database: FileId(std::array::from_fn(|index| 0xD0 + index as u8)), generation, floor }
+    }
+
+    fn file(first: &Floor, second: &Floor) -> Vec<u8> {
+        [encode_slot(first), encode_slot(second)].concat()
+    }
+
+    #[test]
+    fn golden() {
+        let expected = "56525654464c4f520100000000000000d0d1d2d3d4d5d6d7d8d9dadbdcdddedf0000000000000000
+            0000000000000000000000000000000000000000400e164205000000000000000900000000000000b05dc36a";
+        let slot = encode_slot(&floor(5, 9));
+        assert_eq!(slot[..84].to_vec(), hex(expected));
+        assert!(slot[84..].iter().all(|&byte| byte == 0));
+        assert_eq!((slot.len(), slot_offset(5)), (SLOT_BYTES, 4096));
+    }
+
+    #[test]
+    fn new_file_has_two_valid_slots() {
+        for generation in [0, 1, 2, 7] {
+            let decoded = decode(&encode_file(&floor(generation, 0))).unwrap();
+            assert_eq!(decoded.floor, floor(generation.max(1), 0));
+            assert!(decoded.damages.is_empty(), "{:?}", decoded.damages);
+        }
+    }
+
+    #[test]
+    fn one_damaged_byte_is_reported_and_costs_at_most_one_slot() {
+        let bytes = file(&floor(4, 8), &floor(5, 9));
+        for (index, damaged) in flips(&bytes) {
+            let decoded = decode(&damaged).unwrap();
+            assert!(!decoded.damages.is_empty(), "byte {index}");
+            let expected = if (4096..4096 + 84).contains(&index) { floor(4, 8) } else { floor(5, 9) };
+            assert_eq!(decoded.floor, expected, "byte {index}");
+        }
+    }
+
+    #[test]
+    fn every_cut_is_reported() {
+        for cut in cuts(&file(&floor(4, 8), &floor(5, 9))) {
+            match decode(cut) {
+                Ok(decoded) => assert!(cut.len() >= 84 && !decoded.damages.is_empty(), "{}", cut.len()),
+                Err(error) => assert!(cut.len() < 84, "{}: {error}", cut.len()),
+            }
+        }
+        let long = [file(&floor(4, 8), &floor(5, 9)), vec![0]].concat();
+        assert_eq!(decode(&long).unwrap().damages[0].offset(), Some(FLOOR_BYTES as u64));
+    }
+
+    #[test]
+    fn two_damaged_slots_are_an_error() {
+        let bytes = file(&floor(4, 8), &floor(5, 9));
+        let damaged = patched(&patched(&bytes, 70, &[1]), 4096 + 70, &[1]);
+        assert_eq!(decode(&damaged).unwrap_err().kind(), ErrorKind::Corruption);
+    }
+
+    #[test]
+    fn slots_that_contradict_each_other_are_refused() {
+        let other = Floor { database: FileId([1; 16]), ..floor(5, 9) };
+        assert!(decode(&file(&floor(4, 8), &other)).is_err());
+        assert!(decode(&file(&floor(4, 10), &floor(5, 9))).is_err(), "floors never fall");
+        let swapped = decode(&file(&floor(5, 9), &floor(4, 8)));
+        assert_eq!(swapped.unwrap_err().offset(), Some(64));
+    }
+
+    #[test]
+    fn newer_version_beside_damage_is_named() {
+        let mut newer = patched(&encode_slot(&floor(5, 9)), 8, &[2]);
+        newer = patched(&newer, 60, &crc(&newer[..60]).to_le_bytes());
+        let bytes = [vec![0; SLOT_BYTES], newer].concat();
+        assert_eq!(decode(&bytes).unwrap_err().kind(), ErrorKind::NewerFormat);
+    }
+
+    proptest! {
+        #[test]
+        fn newer_slot_counts(generation in 0..u64::MAX, low: u64, high: u64) {
+            let (older, newer) = (floor(generation, low.min(high)), floor(generation + 1, low.max(high)));
+            let bytes = if generation % 2 == 0 { file(&older, &newer) } else { file(&newer, &older) };
+            let decoded = decode(&bytes).unwrap();
+            prop_assert_eq!(decoded.floor, newer);
+            prop_assert!(decoded.damages.is_empty());
+        }
+    }
 }

@@ -144,3 +144,83 @@ fn check_version(major: u16, minor: u16) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FileKind, IDENTITY_BYTES, Identity};
+    use crate::error::ErrorKind;
+    use crate::format::crc;
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use crate::types::FileId;
+    use proptest::prelude::*;
+
+    fn sample() -> Identity {
+        let [database, file] = [0xD0, 0x10].map(|first| FileId(std::array::from_fn(|index| first + index as u8)));
+        Identity { kind: FileKind::Log, database, number: 7, file }
+    }
+
+    /// A header changed on purpose, with a checksum that fits.
+    fn resealed(offset: usize, patch: &[u8]) -> Vec<u8> {
+        let bytes = patched(&sample().encode(), offset, patch);
+        patched(&bytes, 60, &crc(&bytes[..60]).to_le_bytes())
+    }
+
+    #[test]
+    fn golden() {
+        let expected = "565256544c4f47460100000000000000d0d1d2d3d4d5d6d7d8d9dadbdcdddedf
+            0700000000000000101112131415161718191a1b1c1d1e1f0000000057710234";
+        assert_eq!(sample().encode().to_vec(), hex(expected));
+    }
+
+    #[test]
+    fn every_damage_is_found() {
+        let bytes = sample().encode();
+        for (index, damaged) in flips(&bytes) {
+            assert_eq!(Identity::decode(&damaged, FileKind::Log).unwrap_err().kind(), ErrorKind::Corruption, "byte {index}");
+        }
+        for cut in cuts(&bytes) {
+            let error = Identity::decode(cut, FileKind::Log).unwrap_err().to_string();
+            assert!(error.contains("not a varvite log file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_kind_is_named() {
+        let error = Identity::decode(&sample().encode(), FileKind::Segment).unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(0)));
+        assert!(error.to_string().contains("not a varvite segment file"), "{error}");
+    }
+
+    #[test]
+    fn newer_major_is_refused_by_number_and_newer_minor_is_read() {
+        let error = Identity::decode(&resealed(8, &[2, 0, 3, 0]), FileKind::Log).unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::NewerFormat, Some(8)));
+        assert!(error.to_string().contains("newer varvite: format 2.3"), "{error}");
+        assert_eq!(Identity::decode(&resealed(10, &[9, 0]), FileKind::Log).unwrap(), sample());
+        assert_eq!(Identity::decode(&resealed(8, &[0, 0]), FileKind::Log).unwrap_err().kind(), ErrorKind::Corruption);
+    }
+
+    #[test]
+    fn reserved_and_impossible_fields_are_refused() {
+        for (offset, patch, named) in [(12, vec![0, 1], 13), (56, vec![0, 0, 0, 9], 59), (32, vec![0; 8], 32)] {
+            assert_eq!(Identity::decode(&resealed(offset, &patch), FileKind::Log).unwrap_err().offset(), Some(named));
+        }
+        let as_manifest = resealed(4, b"MANI");
+        assert_eq!(Identity::decode(&as_manifest, FileKind::Manifest).unwrap_err().offset(), Some(40));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(database: [u8; 16], number in 1_u64.., file: [u8; 16], kind in prop::sample::select(&FileKind::ALL)) {
+            let number = if kind.has_number() { number } else { 0 };
+            let file = FileId(if kind.has_file_id() { file } else { [0; 16] });
+            let identity = Identity { kind, database: FileId(database), number, file };
+            prop_assert_eq!(Identity::decode(&identity.encode(), kind).unwrap(), identity);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2 * IDENTITY_BYTES)) {
+            prop_assert!(Identity::decode(&bytes, FileKind::Log).is_err());
+        }
+    }
+}

@@ -116,3 +116,88 @@ fn read_bitmap(bitmap: &[u8], rows: u32, count: u32) -> Result<Vec<u32>> {
     }
     Ok(killed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KillBlock, block_bytes};
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use proptest::prelude::*;
+
+    const LIST: &str = "0700000000000000 40000000 00000000 02000000 00000000 030000003f000000";
+    const BITMAP: &str = "0700000000000000 11000000 01000000 03000000 00000000 030001";
+
+    #[test]
+    fn golden() {
+        for (text, rows, killed) in [(LIST, 64, vec![3, 63]), (BITMAP, 17, vec![0, 1, 16])] {
+            let block = KillBlock { segment: 7, rows, killed };
+            assert_eq!(block.encode(), hex(text));
+            assert_eq!(KillBlock::decode(&hex(text)).unwrap(), block);
+        }
+    }
+
+    #[test]
+    fn list_is_used_when_equally_long() {
+        assert_eq!((block_bytes(64, 2), block_bytes(64, 3), block_bytes(65, 2)), (32, 32, 32));
+        let even = KillBlock { segment: 1, rows: 64, killed: vec![0, 1] }.encode();
+        assert_eq!(even[12..16], [0; 4], "8 bytes each: a list");
+        assert_eq!(KillBlock { segment: 1, rows: 64, killed: vec![0, 1, 2] }.encode()[12], 1);
+    }
+
+    /// The checksum stands in the manifest; what passes here is the one way to write what it says.
+    #[test]
+    fn damage_is_survived_and_nothing_is_read_leniently() {
+        for text in [LIST, BITMAP] {
+            let bytes = hex(text);
+            for (index, damaged) in flips(&bytes) {
+                if let Ok(block) = KillBlock::decode(&damaged) {
+                    assert_eq!(block.encode(), damaged, "byte {index}");
+                }
+            }
+            assert!(cuts(&bytes).all(|cut| KillBlock::decode(cut).is_err()));
+            assert!(KillBlock::decode(&[bytes, vec![0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_at_its_offset() {
+        let (list, bitmap) = (hex(LIST), hex(BITMAP));
+        for (bytes, offset, patch, named) in [
+            (&list, 24, &[63][..], 24),
+            (&list, 28, &[64], 24),
+            (&list, 16, &[0], 16),
+            (&list, 20, &[1], 20),
+            (&list, 12, &[1], 12),
+            (&list, 12, &[2], 12),
+            (&list, 8, &[1, 0, 0, 0], 16),
+            // A hostile count: nothing is reserved for rows that cannot be there.
+            (&bitmap, 8, &[0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF], 24),
+            (&bitmap, 26, &[3], 16),
+            (&bitmap, 26, &[2], 26),
+        ] {
+            let error = KillBlock::decode(&patched(bytes, offset, patch)).unwrap_err();
+            assert_eq!(error.offset(), Some(named), "{offset}: {patch:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(segment: u64, rows in 1..3000_u32, share in 0.001..1.0, seed: u64) {
+            let random = |row: u32| (u64::from(row) ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            let mut killed: Vec<u32> = (0..rows).filter(|&row| (random(row) as f64) < share * (1_u64 << 24) as f64).collect();
+            if killed.is_empty() {
+                killed.push(rows - 1);
+            }
+            let block = KillBlock { segment, rows, killed };
+            let bytes = block.encode();
+            prop_assert_eq!(bytes.len() as u64, block_bytes(rows, block.killed.len() as u32));
+            prop_assert_eq!(KillBlock::decode(&bytes).unwrap(), block);
+        }
+
+        #[test]
+        fn whatever_is_accepted_is_canonical(bytes in prop::collection::vec(0..4_u8, 0..40)) {
+            if let Ok(block) = KillBlock::decode(&bytes) {
+                prop_assert_eq!(block.encode(), bytes);
+            }
+        }
+    }
+}

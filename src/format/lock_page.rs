@@ -146,3 +146,78 @@ pub(crate) fn encode_page(database: FileId, holder: &Holder) -> Vec<u8> {
     page.resize(LOCK_BYTES, 0);
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HOLDER_OFFSET, Holder, LOCK_BYTES, POINT_OFFSET, PointSlot, SyncedPoint, encode_page};
+    use crate::format::identity::{FileKind, Identity};
+    use crate::format::testing::{cuts, flips, hex};
+    use crate::types::FileId;
+    use proptest::prelude::*;
+
+    fn holder() -> Holder {
+        Holder { process: 4711, host: "node-1".into() }
+    }
+
+    fn point() -> SyncedPoint {
+        SyncedPoint { nonce: FileId(std::array::from_fn(|index| 0x10 + index as u8)), log: 3, offset: 12_352, sequence: 41 }
+    }
+
+    #[test]
+    fn golden() {
+        let expected = hex("67120000b60fd9956e6f64652d31");
+        assert_eq!(holder().encode()[..14].to_vec(), expected);
+        assert!(holder().encode()[14..].iter().all(|&byte| byte == 0));
+        let expected = "0600000000000000101112131415161718191a1b1c1d1e1f0300000000000000
+            403000000000000029000000000000007e3d9ebc";
+        assert_eq!(point().encode(6).to_vec(), hex(expected));
+    }
+
+    #[test]
+    fn every_damage_of_the_holder_is_found() {
+        for (index, damaged) in flips(&holder().encode()) {
+            assert!(Holder::decode(&damaged).is_err(), "byte {index}");
+        }
+        assert!(cuts(&holder().encode()).all(|cut| Holder::decode(cut).is_err()));
+    }
+
+    #[test]
+    fn every_damage_of_the_point_looks_busy() {
+        for (index, damaged) in flips(&point().encode(6)) {
+            assert_eq!(SyncedPoint::decode(&damaged).unwrap(), PointSlot::Busy, "byte {index}");
+        }
+        assert!(cuts(&point().encode(6)).all(|cut| SyncedPoint::decode(cut).is_err()));
+        assert_eq!(SyncedPoint::decode(&point().encode(7)).unwrap(), PointSlot::Busy, "odd seqlock");
+    }
+
+    #[test]
+    fn new_page_has_a_holder_and_no_point() {
+        let page = encode_page(FileId([5; 16]), &holder());
+        assert_eq!(page.len(), LOCK_BYTES);
+        assert_eq!(Identity::decode(&page, FileKind::Lock).unwrap().database, FileId([5; 16]));
+        assert_eq!(Holder::decode(&page[HOLDER_OFFSET as usize..]).unwrap(), holder());
+        assert_eq!(SyncedPoint::decode(&page[POINT_OFFSET as usize..]).unwrap(), PointSlot::Empty { seqlock: 0 });
+        assert_eq!(SyncedPoint::decode(&[0; 100]).unwrap(), PointSlot::Empty { seqlock: 0 }, "a page of zeros");
+    }
+
+    proptest! {
+        #[test]
+        fn point_round_trip(nonce in any::<[u8; 16]>().prop_filter("zero says none", |nonce| *nonce != [0; 16]), log: u64, offset: u64, sequence: u64, half in 0..u64::MAX / 2) {
+            let point = SyncedPoint { nonce: FileId(nonce), log, offset, sequence };
+            prop_assert_eq!(SyncedPoint::decode(&point.encode(2 * half)).unwrap(), PointSlot::Point { seqlock: 2 * half, point });
+        }
+
+        #[test]
+        fn holder_round_trip(process: u32, host in "\\PC{0,40}") {
+            let decoded = Holder::decode(&Holder { process, host: host.clone() }.encode()).unwrap();
+            prop_assert_eq!(decoded.process, process);
+            prop_assert!(host.starts_with(&decoded.host));
+            prop_assert!(decoded.host == host || decoded.host.len() > 60, "cut too early: {:?}", decoded.host);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Holder::decode(&bytes), SyncedPoint::decode(&bytes));
+        }
+    }
+}

@@ -8,8 +8,8 @@
 //! | 0 | 8 | magic `VRVTACTV` |
 //! | 8 | 8 | number of this log |
 //! | 16 | 8 | number of the predecessor, 0 if none |
-//! | 24 | 8 | the predecessor's end |
-//! | 32 | 4 | the predecessor's frame chain checksum |
+//! | 24 | 8 | the predecessor's end, 0 if none |
+//! | 32 | 4 | the predecessor's frame chain checksum, 0 if none |
 //! | 36 | 4 | reserved |
 //! | 40 | 8 | first sequence |
 //! | 48 | 12 | reserved |
@@ -63,6 +63,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     pub(crate) fn encode(&self, file: FileId) -> [u8; ACTIVATION_BYTES] {
+        debug_assert!(self.predecessor != 0 || (self.predecessor_end, self.predecessor_chain) == (0, 0), "{self:?}");
         let mut bytes = [0; ACTIVATION_BYTES];
         bytes[..8].copy_from_slice(&ACTIVATION_MAGIC);
         LittleEndian::write_u64(&mut bytes[8..16], self.log);
@@ -93,6 +94,9 @@ impl Activation {
         reader.zeros(4)?;
         let first_sequence = reader.u64()?;
         reader.zeros(12)?;
+        if predecessor == 0 && (predecessor_end, predecessor_chain) != (0, 0) {
+            return Err(Error::corruption("no predecessor, but its end is named").at(24));
+        }
         Ok(Some(Self { log, predecessor, predecessor_end, predecessor_chain, first_sequence }))
     }
 }
@@ -165,5 +169,145 @@ pub(crate) struct Chain(pub(crate) u32);
 impl Chain {
     pub(crate) fn extend(&mut self, header: &[u8; FRAME_HEADER_BYTES]) {
         self.0 = Crc::resume(self.0).with(&header[28..]).finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ACTIVATION_BYTES, Activation, Chain, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes};
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use crate::format::{Crc, crc};
+    use crate::types::FileId;
+    use proptest::prelude::*;
+
+    const FILE: FileId = FileId([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F]);
+    const ACTIVATION: Activation =
+        Activation { log: 4, predecessor: 3, predecessor_end: 20_480, predecessor_chain: 0xDEAD_BEEF, first_sequence: 17 };
+
+    fn header(len: u32, body_crc: u32) -> FrameHeader {
+        FrameHeader { len, first: true, last: true, sequence: 1, durable_through: FRAMES_START, body_crc }
+    }
+
+    /// A header changed on purpose, with a checksum that fits.
+    fn resealed(offset: usize, patch: &[u8]) -> Vec<u8> {
+        let bytes = patched(&header(36, 9).encode(FILE, FRAMES_START), offset, patch);
+        let sum = Crc::new().with(&FILE.0).with(&FRAMES_START.to_le_bytes()).with(&bytes[..28]).finish();
+        patched(&bytes, 28, &sum.to_le_bytes())
+    }
+
+    #[test]
+    fn golden() {
+        let activation = "5652565441435456040000000000000003000000000000000050000000000000
+            efbeadde000000001100000000000000000000000000000000000000ca084fff";
+        assert_eq!(ACTIVATION.encode(FILE).to_vec(), hex(activation));
+        let body = hex("040100000000000000000000000001006107000000020200000068690000803f000000c0");
+        let frame = header(36, crc(&body)).encode(FILE, FRAMES_START);
+        assert_eq!(frame.to_vec(), hex("2400000003000000010000000000000000300000000000002226b057d9bb27e4"));
+        let mut chain = Chain::default();
+        assert_eq!(chain, Chain(0));
+        chain.extend(&frame);
+        assert_eq!(chain, Chain(0xCEB1_ACFA));
+    }
+
+    #[test]
+    fn every_damage_is_found() {
+        for (index, damaged) in flips(&ACTIVATION.encode(FILE)) {
+            assert!(Activation::decode(&damaged, FILE).is_err(), "byte {index}");
+        }
+        assert!(cuts(&ACTIVATION.encode(FILE)).all(|cut| Activation::decode(cut, FILE).is_err()));
+        let frame = header(36, 9).encode(FILE, FRAMES_START);
+        for (index, damaged) in flips(&frame) {
+            assert_eq!(FrameHeader::decode(&damaged, FILE, FRAMES_START), None, "byte {index}");
+        }
+        assert!(cuts(&frame).all(|cut| FrameHeader::decode(cut, FILE, FRAMES_START).is_none()));
+    }
+
+    #[test]
+    fn copies_elsewhere_are_void() {
+        let frame = header(36, 9).encode(FILE, FRAMES_START);
+        assert_eq!(FrameHeader::decode(&frame, FILE, FRAMES_START), Some(header(36, 9)));
+        assert_eq!(FrameHeader::decode(&frame, FILE, FRAMES_START + 8), None, "another offset");
+        assert_eq!(FrameHeader::decode(&frame, FileId([0; 16]), FRAMES_START), None, "another file");
+        assert!(Activation::decode(&ACTIVATION.encode(FILE), FileId([0; 16])).is_err(), "another file");
+    }
+
+    #[test]
+    fn impossible_headers_are_refused_even_with_a_valid_checksum() {
+        let durable = |offset: u64| offset.to_le_bytes().to_vec();
+        for (offset, patch) in [
+            (0, vec![0, 0, 0, 0]),
+            (0, (FRAME_BODY_MAX as u32 + 1).to_le_bytes().to_vec()),
+            (4, vec![4]),
+            (5, vec![1]),
+            (7, vec![1]),
+            (16, durable(FRAMES_START - 1)),
+            (16, durable(FRAMES_START + 1)),
+        ] {
+            assert_eq!(FrameHeader::decode(&resealed(offset, &patch), FILE, FRAMES_START), None, "{offset}: {patch:?}");
+        }
+        assert!(FrameHeader::decode(&resealed(4, &[0]), FILE, FRAMES_START).is_some(), "a middle frame");
+    }
+
+    #[test]
+    fn reserved_bytes_of_an_activation_are_refused() {
+        for offset in [36, 39, 48, 59] {
+            let bytes = patched(&ACTIVATION.encode(FILE), offset, &[1]);
+            let sum = Crc::new().with(&FILE.0).with(&bytes[..60]).finish();
+            let error = Activation::decode(&patched(&bytes, 60, &sum.to_le_bytes()), FILE).unwrap_err();
+            assert_eq!(error.offset(), Some(offset as u64));
+        }
+    }
+
+    #[test]
+    fn free_space_is_neither_a_frame_nor_damage() {
+        assert_eq!(Activation::decode(&[0; ACTIVATION_BYTES], FILE).unwrap(), None);
+        assert_eq!(FrameHeader::decode(&[0; FRAME_HEADER_BYTES], FILE, FRAMES_START), None);
+    }
+
+    #[test]
+    fn frames_are_padded_to_eight() {
+        for (len, bytes) in [(1, 40), (8, 40), (9, 48), (36, 72), (FRAME_BODY_MAX, 1 << 20)] {
+            assert_eq!(frame_bytes(len), bytes, "{len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frame_round_trip(len in 1..=FRAME_BODY_MAX as u32, first: bool, last: bool, sequence: u64, body_crc: u32, file: [u8; 16],
+            place in FRAMES_START / 8..1 << 40, synced in 0.0..=1.0) {
+            let offset = place * 8;
+            let durable_through = FRAMES_START + ((offset - FRAMES_START) as f64 * synced) as u64;
+            let header = FrameHeader { len, first, last, sequence, durable_through, body_crc };
+            prop_assert_eq!(FrameHeader::decode(&header.encode(FileId(file), offset), FileId(file), offset), Some(header));
+        }
+
+        #[test]
+        fn activation_round_trip(log: u64, predecessor in 1_u64.., predecessor_end: u64, predecessor_chain: u32, first_sequence: u64, file: [u8; 16]) {
+            let activation = Activation { log, predecessor, predecessor_end, predecessor_chain, first_sequence };
+            let first = Activation { predecessor: 0, predecessor_end: 0, predecessor_chain: 0, ..activation };
+            prop_assert_eq!(Activation::decode(&first.encode(FileId(file)), FileId(file)).unwrap(), Some(first));
+            prop_assert_eq!(Activation::decode(&activation.encode(FileId(file)), FileId(file)).unwrap(), Some(activation));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 1..100)) {
+            prop_assert_eq!(FrameHeader::decode(&bytes, FILE, FRAMES_START), None);
+            prop_assert!(Activation::decode(&bytes, FILE).map_or(true, |found| found.is_none()));
+        }
+
+        #[test]
+        fn chain_depends_on_every_frame_and_their_order(sums in prop::collection::vec(any::<u32>(), 2..6), at: prop::sample::Index) {
+            let chain = |sums: &[u32]| {
+                let mut chain = Chain::default();
+                for (sequence, sum) in sums.iter().enumerate() {
+                    chain.extend(&FrameHeader { sequence: sequence as u64, ..header(1, *sum) }.encode(FILE, FRAMES_START));
+                }
+                chain
+            };
+            let mut other = sums.clone();
+            other[at.index(sums.len())] ^= 1;
+            prop_assert_ne!(chain(&sums), chain(&other));
+            prop_assert_ne!(chain(&sums), chain(&sums[1..]));
+        }
     }
 }

@@ -11,6 +11,8 @@
 
 mod body;
 mod check;
+#[cfg(test)]
+mod tests;
 
 use super::identity::{FileKind, IDENTITY_BYTES, Identity};
 use super::{Put, Reader, crc};

@@ -18,6 +18,10 @@ mod reader;
 mod schema;
 pub(crate) mod segment;
 pub(crate) mod segment_file;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod worked_example;
 mod writer;
 
 pub(crate) use checksum::{Crc, crc};

@@ -15,6 +15,8 @@
 //! | 5 to 8 array of string, i64, f64, bool | u32 count, then the values |
 
 mod metadata;
+#[cfg(test)]
+mod tests;
 
 use super::{Put, Reader};
 use crate::error::{Error, Result};

@@ -158,3 +158,99 @@ fn check_offset(offset: u64) -> Result<()> {
         false => Err(Error::corruption(format!("nothing can stand at offset {offset} of a segment file"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FileFooter, KillPlace, SegmentPlace};
+    use crate::format::crc;
+    use crate::format::testing::{cuts, flips, hex, patched};
+    use crate::types::FileId;
+    use proptest::prelude::*;
+
+    const GOLDEN: &str = "
+        01000000 0500000000000000 4000000000000000 0010000000000000 04030201
+        01000000 0200000000000000 4010000000000000 1c000000 0d0c0b0a
+        101112131415161718191a1b1c1d1e1f 5c000000 c8c9ed7d 5652565453454745";
+
+    fn sample() -> FileFooter {
+        FileFooter {
+            segments: vec![SegmentPlace { id: 5, offset: 64, len: 4096, footer_crc: 0x0102_0304 }],
+            kills: vec![KillPlace { segment: 2, offset: 4160, len: 28, crc: 0x0A0B_0C0D }],
+            file: FileId(std::array::from_fn(|index| 0x10 + index as u8)),
+        }
+    }
+
+    /// A footer changed on purpose, with a checksum that fits.
+    fn resealed(offset: usize, patch: &[u8]) -> Vec<u8> {
+        let bytes = patched(&sample().encode(), offset, patch);
+        let checked = bytes.len() - 12;
+        patched(&bytes, checked, &crc(&bytes[..checked]).to_le_bytes())
+    }
+
+    #[test]
+    fn golden() {
+        let bytes = hex(GOLDEN);
+        assert_eq!(sample().encode(), bytes);
+        assert_eq!(FileFooter::decode_tail(&bytes[bytes.len() - 16..]).unwrap(), (92, 0x7DED_C9C8));
+    }
+
+    #[test]
+    fn every_damage_is_found() {
+        let bytes = sample().encode();
+        for (index, damaged) in flips(&bytes) {
+            assert!(FileFooter::decode(&damaged).is_err(), "byte {index}");
+        }
+        assert!(cuts(&bytes).all(|cut| FileFooter::decode(cut).is_err()));
+        assert!(FileFooter::decode(&[vec![0], bytes].concat()).is_err());
+        assert!(FileFooter::decode_tail(&[0; 15]).is_err());
+        assert!(FileFooter::decode_tail(&[0; 17]).is_err());
+    }
+
+    #[test]
+    fn hostile_counts_and_offsets_are_refused_where_they_stand() {
+        for (offset, patch, named) in
+            [(0, &[0xFF; 4][..], 0), (32, &[0xFF; 4], 32), (0, &[0], 4), (12, &[0], 12), (12, &[65], 12), (44, &[0x41], 44)]
+        {
+            let error = FileFooter::decode(&resealed(offset, patch)).unwrap_err();
+            assert_eq!(error.offset(), Some(named), "{offset}: {error}");
+        }
+    }
+
+    #[test]
+    fn places_must_not_overlap_or_reach_into_the_footer() {
+        let footer = sample();
+        footer.check_places(4188).unwrap();
+        assert!(footer.check_places(4187).is_err());
+        let mut overlapping = footer.clone();
+        overlapping.segments[0].len = 4097;
+        assert!(overlapping.check_places(1 << 20).is_err());
+        overlapping.segments[0].len = u64::MAX;
+        assert!(overlapping.check_places(u64::MAX).is_err());
+    }
+
+    prop_compose! {
+        fn footer()(segments in prop::collection::vec((any::<u64>(), 1..1_u64 << 50, any::<u64>(), any::<u32>()), 0..8),
+            kills in prop::collection::vec((any::<u64>(), 1..1_u64 << 50, any::<u32>(), any::<u32>()), 0..8), file: [u8; 16]) -> FileFooter {
+            FileFooter {
+                segments: segments.into_iter().map(|(id, place, len, footer_crc)| SegmentPlace { id, offset: place * 64, len, footer_crc }).collect(),
+                kills: kills.into_iter().map(|(segment, place, len, crc)| KillPlace { segment, offset: place * 64, len, crc }).collect(),
+                file: FileId(file),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(footer in footer()) {
+            let bytes = footer.encode();
+            let (len, _) = FileFooter::decode_tail(&bytes[bytes.len() - 16..]).unwrap();
+            prop_assert_eq!(len as usize, bytes.len());
+            prop_assert_eq!(FileFooter::decode(&bytes).unwrap(), footer);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            prop_assert!(FileFooter::decode(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,311 @@
+use proptest::prelude::*;
+
+use super::{CollectionEntry, FileEntry, KillEntry, LogEntry, Manifest, Sealed, SegmentEntry};
+use crate::error::ErrorKind;
+use crate::format::testing::{cuts, flips, hex, patched};
+use crate::format::{crc, kills};
+use crate::types::{Dimension, FileId, Metric};
+
+const GOLDEN: &str = "
+    565256544d414e490100000000000000d0d1d2d3d4d5d6d7d8d9dadbdcdddedf030000000000000000000000000000000000000000000000
+    00000000dca81aa91c01000000000000f59c08259c4025750a00000000000000060000000000000003000000000000000200000002000000
+    0100000000000000101112131415161718191a1b1c1d1e1f014030000000000000443322110200000000000000202122232425262728292a
+    2b2c2d2e2f00000000000000000000000000010000000500000000000000d0d1d2d3d4d5d6d7d8d9dadbdcdddedf05000000000000002021
+    22232425262728292a2b2c2d2e2f0011000000000000887766550100000001000000020000000100000004000000000000000400646f6373
+    01000000010000000200000000000000050000000000000040000000000000000010000000000000ccbbaa996400000001000000803bb16a
+    00000000050000000000000040100000000000001c00000000ffeedd";
+
+fn numbered(first: u8) -> FileId {
+    FileId(std::array::from_fn(|index| first + index as u8))
+}
+
+fn sample() -> Manifest {
+    let kills = KillEntry { count: 1, since: 1_790_000_000, file: 5, offset: 4160, len: 28, crc: 0xDDEE_FF00 };
+    let segment = SegmentEntry { id: 2, file: 5, offset: 64, len: 4096, footer_crc: 0x99AA_BBCC, rows: 100, kills: Some(kills) };
+    let collection = CollectionEntry {
+        id: 1,
+        dimension: Dimension::new(2).unwrap(),
+        metric: Metric::Cosine,
+        next_ordinal: 4,
+        name: "docs".into(),
+        runs: vec![vec![segment]],
+    };
+    Manifest {
+        database: numbered(0xD0),
+        number: 3,
+        flushed_through: 10,
+        next_file: 6,
+        next_segment: 3,
+        next_collection: 2,
+        logs: vec![
+            LogEntry { number: 1, file: numbered(0x10), sealed: Some(Sealed { end: 12_352, chain: 0x1122_3344 }) },
+            LogEntry { number: 2, file: numbered(0x20), sealed: None },
+        ],
+        files: vec![FileEntry {
+            number: 5,
+            origin_database: numbered(0xD0),
+            origin_number: 5,
+            file: numbered(0x20),
+            len: 4352,
+            footer_crc: 0x5566_7788,
+        }],
+        collections: vec![collection],
+    }
+}
+
+/// A file whose body was changed on purpose, with checksums that fit.
+fn resealed(patches: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut copy = hex(GOLDEN);
+    for (offset, patch) in patches {
+        copy = patched(&copy, *offset, patch);
+    }
+    let sum = crc(&copy[80..]);
+    copy = patched(&copy, 72, &sum.to_le_bytes());
+    copy = patched(&copy, 76, &crc(&copy[64..76]).to_le_bytes());
+    copy.resize(4096, 0);
+    copy.repeat(2)
+}
+
+#[test]
+fn golden() {
+    let bytes = sample().encode();
+    let golden = hex(GOLDEN);
+    assert_eq!(bytes.len(), 8192);
+    for copy in bytes.chunks(4096) {
+        assert_eq!(copy[..golden.len()], golden);
+        assert!(copy[golden.len()..].iter().all(|&byte| byte == 0));
+    }
+    let decoded = Manifest::decode(&bytes).unwrap();
+    assert_eq!(decoded.manifest, sample());
+    assert!(decoded.damages.is_empty(), "{:?}", decoded.damages);
+}
+
+#[test]
+fn one_damaged_byte_is_reported_and_costs_nothing() {
+    for (index, damaged) in flips(&sample().encode()) {
+        let decoded = Manifest::decode(&damaged).unwrap();
+        assert_eq!(decoded.manifest, sample(), "byte {index}");
+        assert!(!decoded.damages.is_empty(), "byte {index}");
+        let copy = index as u64 / 4096;
+        let offsets = decoded.damages.iter().map(|error| error.offset());
+        assert!(offsets.clone().all(|offset| offset.is_some_and(|at| at / 4096 == copy)), "byte {index}: {:?}", decoded.damages);
+    }
+}
+
+#[test]
+fn damage_in_both_copies_is_an_error() {
+    let bytes = sample().encode();
+    for index in 0..hex(GOLDEN).len() {
+        let damaged = patched(&patched(&bytes, index, &[bytes[index] ^ 4]), 4096 + 200, &[0xFF]);
+        assert_eq!(Manifest::decode(&damaged).unwrap_err().kind(), ErrorKind::Corruption, "byte {index}");
+    }
+}
+
+#[test]
+fn every_cut_is_reported() {
+    let used = hex(GOLDEN).len();
+    for cut in cuts(&sample().encode()) {
+        match Manifest::decode(cut) {
+            Ok(decoded) => assert!(cut.len() >= used && decoded.manifest == sample() && !decoded.damages.is_empty(), "{}", cut.len()),
+            Err(error) => assert!(cut.len() < used, "{}: {error}", cut.len()),
+        }
+    }
+    for longer in [1, 4096, 8192] {
+        let decoded = Manifest::decode(&[sample().encode(), vec![0; longer]].concat()).unwrap();
+        assert_eq!(decoded.manifest, sample());
+        assert_eq!(decoded.damages.last().and_then(|error| error.offset()), Some(8192));
+    }
+}
+
+#[test]
+fn copies_that_differ_are_reported() {
+    let other = Manifest { flushed_through: 11, ..sample() };
+    let bytes = [&sample().encode()[..4096], &other.encode()[4096..]].concat();
+    let decoded = Manifest::decode(&bytes).unwrap();
+    assert_eq!(decoded.manifest, sample());
+    assert!(decoded.damages[0].to_string().contains("copies"), "{:?}", decoded.damages);
+}
+
+#[test]
+fn newer_version_is_named_even_beside_damage() {
+    let mut newer = patched(&sample().encode()[..4096], 8, &[2]);
+    newer = patched(&newer, 60, &crc(&newer[..60]).to_le_bytes());
+    for bytes in [newer.repeat(2), [vec![0; 4096], newer].concat()] {
+        assert_eq!(Manifest::decode(&bytes).unwrap_err().kind(), ErrorKind::NewerFormat);
+    }
+}
+
+#[test]
+fn hostile_counts_are_refused_where_they_stand() {
+    for offset in [108, 186, 250, 280, 284] {
+        let error = Manifest::decode(&resealed(&[(offset, &[0xFF; 4])])).unwrap_err();
+        assert_eq!(error.offset(), Some(offset as u64), "{error}");
+    }
+    let length = patched(&sample().encode(), 64, &[0xFF; 8]);
+    let length = patched(&length, 76, &crc(&length[64..76]).to_le_bytes());
+    let decoded = Manifest::decode(&length).unwrap();
+    assert_eq!((decoded.manifest, decoded.damages[0].offset()), (sample(), Some(80)));
+}
+
+#[test]
+fn impossible_fields_are_refused_where_they_stand() {
+    for (offset, patch, named) in [
+        (136, 2_u8, 136),
+        (136, 0, 137),
+        (174, 1, 174),
+        (260, 1, 258),
+        (258, 0, 258),
+        (262, 3, 262),
+        (263, 1, 263),
+        (264, 1, 264),
+        (265, 1, 265),
+        (276, b'/', 274),
+        (276, 0xFF, 274),
+        (328, 0, 328),
+    ] {
+        let error = Manifest::decode(&resealed(&[(offset, &[patch])])).unwrap_err();
+        assert_eq!(error.offset(), Some(named), "byte {offset}: {error}");
+    }
+    let none = Manifest::decode(&resealed(&[(328, &[0; 36])])).unwrap().manifest;
+    assert_eq!(none.collections[0].runs[0][0].kills, None);
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (patches, named) in [
+        (vec![(88, 5_u8)], "next_file"),
+        (vec![(190, 0), (296, 0), (340, 0)], "file number 0"),
+        (vec![(190, 1), (296, 1), (340, 1)], "not unique"),
+        (vec![(149, 1)], "not unique"),
+        (vec![(214, 0)], "origin number"),
+        (vec![(138, 0)], "cannot end"),
+        (vec![(137, 0x44)], "cannot end"),
+        (vec![(137, 0)], "cannot end"),
+        (vec![(104, 1)], "next_collection"),
+        (vec![(254, 0)], "collection id 0"),
+        (vec![(96, 2)], "next_segment"),
+        (vec![(296, 4)], "not named"),
+        (vec![(340, 4)], "not named"),
+        (vec![(304, 0)], "cannot stand"),
+        (vec![(304, 72)], "cannot stand"),
+        (vec![(311, 0xFF)], "cannot stand"),
+        (vec![(319, 0xFF)], "cannot stand"),
+        (vec![(313, 0x11)], "cannot stand"),
+        (vec![(238, 0x40), (239, 0x10)], "cannot stand"),
+        (vec![(324, 0)], "no rows"),
+        (vec![(328, 101)], "only 100"),
+        (vec![(328, 2)], "kill block"),
+        (vec![(356, 29)], "kill block"),
+    ] {
+        let borrowed: Vec<(usize, &[u8])> = patches.iter().map(|(offset, byte)| (*offset, std::slice::from_ref(byte))).collect();
+        let error = Manifest::decode(&resealed(&borrowed)).unwrap_err();
+        assert!(error.kind() == ErrorKind::Corruption && error.to_string().contains(named), "{patches:?}: {error}");
+    }
+}
+
+#[test]
+fn repeated_and_unordered_entries_are_refused() {
+    let mut base = Manifest { next_collection: 9, next_segment: 9, next_file: 9, ..sample() };
+    base.collections[0].runs.clear();
+    base.collections.push(CollectionEntry { id: 2, name: "more".into(), ..base.collections[0].clone() });
+    base.files.push(FileEntry { number: 6, ..base.files[0].clone() });
+    base.check().unwrap();
+    let segment = SegmentEntry { kills: None, ..sample().collections[0].runs[0][0] };
+    type Change = fn(&mut Manifest, SegmentEntry);
+    let cases: [(&str, Change); 5] = [
+        ("collection ids do not ascend", |manifest, _| manifest.collections.reverse()),
+        ("collection ids do not ascend", |manifest, _| manifest.collections[1].id = 1),
+        ("collection names are not unique", |manifest, _| manifest.collections[1].name = "docs".into()),
+        ("file numbers do not ascend", |manifest, _| manifest.files.reverse()),
+        ("segment ids are not unique", |manifest, segment| {
+            manifest.collections.iter_mut().for_each(|collection| collection.runs = vec![vec![segment]]);
+        }),
+    ];
+    for (named, change) in cases {
+        let mut manifest = base.clone();
+        change(&mut manifest, segment);
+        let error = manifest.check().unwrap_err().to_string();
+        assert!(error.contains(named), "{named}: {error}");
+    }
+}
+
+/// Numbers that keep all the rules: files at 3i + 1, logs at 3i + 2, segments of both kinds in turn.
+fn consistent(
+    logs: &[Option<(u32, u32)>],
+    file_ids: &[[u8; 16]],
+    collections: &[(Vec<Vec<u32>>, usize, u64)],
+    database: [u8; 16],
+) -> Manifest {
+    let file = |(index, &id): (usize, &[u8; 16])| FileEntry {
+        number: 3 * index as u64 + 1,
+        origin_database: FileId(id),
+        origin_number: index as u64 + 7,
+        file: FileId(id),
+        len: 1 << 40,
+        footer_crc: crc(&id),
+    };
+    let log = |(index, sealed): (usize, &Option<(u32, u32)>)| LogEntry {
+        number: 3 * index as u64 + 2,
+        file: FileId([index as u8; 16]),
+        sealed: sealed.map(|(frames, chain)| Sealed { end: 12_288 + 8 * (u64::from(frames) + 1), chain }),
+    };
+    let mut segments = 0_u64..;
+    let mut segment = |rows: u32| {
+        let id = segments.next().unwrap();
+        let file = 3 * (id % file_ids.len() as u64) + 1;
+        let count = rows / 3;
+        let len = kills::block_bytes(rows, count) as u32;
+        let kills = (count > 0).then_some(KillEntry { count, since: id, file, offset: 128 * (id + 1), len, crc: rows });
+        SegmentEntry { id, file, offset: 64 * (id + 1), len: 1 << 20, footer_crc: rows, rows, kills }
+    };
+    let mut collection = |(index, (runs, elements, next_ordinal)): (usize, &(Vec<Vec<u32>>, usize, u64))| CollectionEntry {
+        id: 5 * index as u32 + 1,
+        dimension: Dimension::new(*elements).unwrap(),
+        metric: Metric::ALL[index % 3],
+        next_ordinal: *next_ordinal,
+        name: format!("collection {index}"),
+        runs: runs.iter().map(|run| run.iter().map(|&rows| segment(rows)).collect()).collect(),
+    };
+    let collections = collections.iter().enumerate().map(&mut collection).collect();
+    Manifest {
+        database: FileId(database),
+        number: 9,
+        flushed_through: 77,
+        next_file: 3 * logs.len().max(file_ids.len()) as u64 + 3,
+        next_segment: 1 << 20,
+        next_collection: 1 << 20,
+        logs: logs.iter().enumerate().map(log).collect(),
+        files: file_ids.iter().enumerate().map(file).collect(),
+        collections,
+    }
+}
+
+fn run() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(1..u32::MAX / 64, 0..4)
+}
+
+proptest! {
+    #[test]
+    fn round_trip(
+        logs in prop::collection::vec(any::<Option<(u32, u32)>>(), 0..4),
+        file_ids in prop::collection::vec(any::<[u8; 16]>(), 1..6),
+        collections in prop::collection::vec((prop::collection::vec(run(), 0..4), 1..=65_535_usize, any::<u64>()), 0..30),
+        database: [u8; 16],
+    ) {
+        let manifest = consistent(&logs, &file_ids, &collections, database);
+        let bytes = manifest.encode();
+        prop_assert_eq!(bytes.len() % 8192, 0);
+        let decoded = Manifest::decode(&bytes).unwrap();
+        prop_assert_eq!(&decoded.manifest, &manifest);
+        prop_assert!(decoded.damages.is_empty());
+        let second = Manifest::decode(&patched(&bytes, 100, &[!bytes[100]])).unwrap();
+        prop_assert_eq!(second.manifest, manifest);
+    }
+
+    #[test]
+    fn any_body_is_survived(offset in 80..360_usize, patch in prop::collection::vec(any::<u8>(), 1..4)) {
+        if let Ok(decoded) = Manifest::decode(&resealed(&[(offset, &patch)])) {
+            prop_assert_eq!(decoded.manifest.encode(), resealed(&[(offset, &patch)]));
+        }
+    }
+}
