@@ -89,8 +89,11 @@ pub(crate) fn load(entry: &IndexEntry, stored: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// Takes the first entry off a plain block: row, payload, what follows; `None` at the end.
-pub(crate) fn split_first(plain: &[u8]) -> Result<Option<(u32, &[u8], &[u8])>> {
+/// Row, payload, and the entries that follow.
+pub(crate) type FirstAndRest<'a> = (u32, &'a [u8], &'a [u8]);
+
+/// Takes the first entry off a plain block; `None` at the end.
+pub(crate) fn split_first(plain: &[u8]) -> Result<Option<FirstAndRest<'_>>> {
     if plain.is_empty() {
         return Ok(None);
     }

@@ -174,11 +174,10 @@ impl SegmentFooter {
         }
         let mut footer = Self::decode_numbers(&mut reader)?;
         let start = segment_len.checked_sub(bytes.len() as u64).ok_or_else(|| damaged("segment footer longer than its segment", 0))?;
-        let mut end = 0;
-        let mut last_kind = 0;
+        let mut before = Before::default();
         for _ in 0..count {
             let at = reader.position();
-            footer.decode_section(&mut reader, &mut last_kind, &mut end, start).map_err(|error| error.at(at))?;
+            footer.decode_section(&mut reader, &mut before, start).map_err(|error| error.at(at))?;
         }
         if reader.u32()? as usize != bytes.len() {
             return Err(damaged("segment footer of a wrong length", bytes.len() as u64 - TAIL_BYTES as u64));
@@ -216,8 +215,8 @@ impl SegmentFooter {
         })
     }
 
-    /// Reads one entry; `end` is where the section before it ends, `footer_start` where the last must.
-    fn decode_section(&mut self, reader: &mut Reader<'_>, last_kind: &mut u16, end: &mut u64, footer_start: u64) -> Result<()> {
+    /// Reads one entry; the last section must end at or before `footer_start`.
+    fn decode_section(&mut self, reader: &mut Reader<'_>, before: &mut Before, footer_start: u64) -> Result<()> {
         let (code, flags) = (reader.u16()?, reader.u16()?);
         let section = Section { block_size: reader.u32()?, offset: reader.u64()?, len: reader.u64()?, first_checksum: reader.u32()? };
         reader.zeros(4)?;
@@ -228,25 +227,30 @@ impl SegmentFooter {
         }
         let name = kind.map_or_else(|| format!("section {code}"), |kind| format!("section '{}'", kind.name()));
         let refuse = |what: &str| Err(Error::corruption(format!("segment footer: {name} {what}")));
-        if section.offset % ALIGNMENT != 0
-            || section.offset < *end
+        if !section.offset.is_multiple_of(ALIGNMENT)
+            || section.offset < before.end
             || section.len == 0
             || section.len > footer_start.saturating_sub(section.offset)
         {
             return refuse("stands where it cannot");
         }
-        if u64::from(section.first_checksum) + section.blocks() > u64::from(self.checksums) {
-            return refuse("has more checksums than there are");
+        // Sharing a checksum would let one section's check pass for the other's.
+        let first_checksum = u64::from(section.first_checksum);
+        if section.blocks() > 0 {
+            if first_checksum < before.next_checksum || first_checksum + section.blocks() > u64::from(self.checksums) {
+                return refuse("has checksums that are not its own");
+            }
+            before.next_checksum = first_checksum + section.blocks();
         }
-        *end = section.end();
+        before.end = section.end();
         if kind.is_none() {
             self.unknown.push(section);
             return Ok(());
         }
-        if flags != REQUIRED || code <= *last_kind {
+        if flags != REQUIRED || code <= before.kind {
             return refuse("is out of order or wrongly marked");
         }
-        *last_kind = code;
+        before.kind = code;
         if let Some(slot) = self.sections.get_mut(usize::from(code) - 1) {
             *slot = section;
         }
@@ -270,7 +274,7 @@ impl SegmentFooter {
                     actual % payload_block::INDEX_ENTRY_BYTES as u64 == 0 && (actual == 0) == (len(SectionKind::PayloadBlocks) == 0)
                 }
                 SectionKind::PayloadBlocks => true,
-                SectionKind::Checksums => actual == u64::from(self.checksums) * 4,
+                SectionKind::Checksums => actual == u64::from(self.checksums) * 4 && section.first_checksum == 0,
             };
             let wanted = match kind {
                 SectionKind::Rows => group_rows(self.dimension) * self.dimension.stride() as u32,
@@ -284,6 +288,14 @@ impl SegmentFooter {
         }
         Ok(())
     }
+}
+
+/// Where the sections before one end.
+#[derive(Default)]
+struct Before {
+    kind: u16,
+    end: u64,
+    next_checksum: u64,
 }
 
 /// Length and CRC of the footer, from the last [`TAIL_BYTES`] of a segment.
@@ -401,11 +413,13 @@ mod tests {
                 bad[at..at + 4].copy_from_slice(&value.to_le_bytes());
                 sign(&mut bad);
                 let Ok(read) = SegmentFooter::decode(&bad, len) else { continue };
-                let mut end = 0;
+                let (mut end, mut checksum) = (0, 0);
                 for section in read.sections.iter().filter(|section| section.len > 0) {
                     assert!(section.offset >= end && section.end() <= len - bytes.len() as u64, "field at {at} = {value}");
-                    assert!(u64::from(section.first_checksum) + section.blocks() <= u64::from(read.checksums));
+                    assert!(section.blocks() == 0 || u64::from(section.first_checksum) + section.blocks() <= u64::from(read.checksums));
+                    assert!(section.blocks() == 0 || section.first_checksum >= checksum, "field at {at} = {value}");
                     end = section.end();
+                    checksum = section.first_checksum + section.blocks() as u32;
                 }
             }
         }
@@ -422,7 +436,7 @@ mod tests {
             let mut entry = Vec::new();
             entry.extend_from_slice(&99u16.to_le_bytes());
             entry.extend_from_slice(&u16::from(required).to_le_bytes());
-            entry.extend_from_slice(&512u32.to_le_bytes());
+            entry.extend_from_slice(&0u32.to_le_bytes());
             entry.extend_from_slice(&offset.to_le_bytes());
             entry.extend_from_slice(&40u64.to_le_bytes());
             entry.extend_from_slice(&[0; 8]);
@@ -436,7 +450,7 @@ mod tests {
             if required {
                 assert_eq!(read.unwrap_err().kind(), ErrorKind::NewerFormat);
             } else {
-                let unknown = vec![Section { block_size: 512, offset, len: 40, first_checksum: 0 }];
+                let unknown = vec![Section { block_size: 0, offset, len: 40, first_checksum: 0 }];
                 assert_eq!(read.unwrap(), SegmentFooter { unknown, ..footer.clone() });
             }
         }

@@ -8,6 +8,7 @@ mod cursor;
 mod file;
 mod id_index;
 mod kills;
+mod open_segment;
 mod output;
 mod payload;
 mod reader;

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::fixture::{Built, IDENTITY, KILLED, MODES, ModelRow, SEED, TestFile, VICTIM, build, document, file_entry, rows, segment_entry};
+use super::fixture::{
+    Built, IDENTITY, KILLED, MODES, ModelRow, OneFile, SEED, TestFile, VICTIM, build, document, file_entry, rows, segment_entry,
+};
 use super::{FileBuilder, KillSet, Segment, SegmentFile};
 use crate::error::ErrorKind;
 use crate::format::id_hash::{BUCKET_BYTES, Bucket};
@@ -209,13 +211,28 @@ fn files_that_the_manifest_does_not_name_are_refused() {
 }
 
 #[test]
+fn missing_files_are_corruption_and_other_errors_are_not() {
+    let built = build(&[(1, rows(1, 1))], false);
+    let open = |name, otherwise| {
+        let storage = OneFile { name, file: TestFile::of(&built.bytes), otherwise };
+        SegmentFile::open(&storage, &built.entry, ReadMode::Mapped)
+    };
+    assert_eq!(open("seg-00000042", std::io::ErrorKind::NotFound).unwrap().name(), "seg-00000042");
+    let missing = open("seg-00000041", std::io::ErrorKind::NotFound).unwrap_err();
+    super::fixture::assert_corruption(&missing);
+    assert!(missing.to_string().contains("missing"), "{missing}");
+    let denied = open("seg-00000041", std::io::ErrorKind::PermissionDenied).unwrap_err();
+    assert_eq!((denied.kind(), denied.file()), (ErrorKind::ReadOnly, Some("seg-00000042")));
+}
+
+#[test]
 fn read_errors_are_not_remembered() {
     let built = build(&[(1, rows(30, 1))], false);
     let file = TestFile::of(&built.bytes);
     let opened = SegmentFile::from_file(Arc::<TestFile>::clone(&file), &built.entry, ReadMode::Copied).unwrap();
     let segment = Segment::open(opened, &built.segments[0], built.models[0].0, ChecksumMode::FirstTouch).unwrap();
     file.fails.store(true, Ordering::Relaxed);
-    assert_eq!(segment.find(b"id-0003").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(segment.find(b"id-000003").unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(segment.row(3).unwrap_err().kind(), ErrorKind::Io);
     file.fails.store(false, Ordering::Relaxed);
     assert!(built.read_all(0, &segment).is_empty());
