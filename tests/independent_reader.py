@@ -257,7 +257,7 @@ class Log:
             fields.at = start
             fields.zeros(end - start)
         self.proven = max((header.durable for header in self.headers()), default=FRAMES_START)
-        records = copies([lambda: read_activation(self.name, data, base, entry.file) for base in (4096, 8192)])
+        records = copies([lambda at=at: read_activation(self.name, data, at, entry.file) for at in (4096, 8192)])
         valid = [record for record in records if record]
         self.activation = valid[0] if valid else None
         fields.check(not valid or vars(valid[0]) == vars(valid[-1]), "the activation records differ", 4096)
