@@ -11,9 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Visible together or not at all, in whichever collections.
     let mut batch = db.batch();
-    batch.insert(&pages, "p1", Fields::vector(&[1.0, 0.0]).with_metadata(Metadata::new().with("words", 120)));
-    batch.insert(&images, "i1", &[0.0, 1.0]);
-    batch.commit()?;
+    batch.insert(&pages, "p1", Fields::vector(&[1.0, 0.0]).with_metadata(Metadata::new().with("words", 120)))?;
+    batch.insert(&images, "i1", &[0.0, 1.0])?;
+    batch.commit()?.wait()?;
 
     // A snapshot shows one moment, whatever is written afterwards.
     let before = db.snapshot()?;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut last = None;
     for number in 0..1000_u16 {
         let mut batch = db.batch();
-        batch.upsert(&pages, format!("p{number}"), &[f32::from(number), 1.0]);
+        batch.upsert(&pages, format!("p{number}"), &[f32::from(number), 1.0])?;
         batch.durability(Durability::Buffered);
         last = Some(batch.commit()?);
     }
@@ -32,8 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A refused operation refuses its whole batch: p1 exists, so i2 is not written.
     let mut batch = db.batch();
-    batch.insert(&images, "i2", &[0.5, 0.5]);
-    batch.insert(&pages, "p1", &[9.0, 9.0]);
+    batch.insert(&images, "i2", &[0.5, 0.5])?;
+    batch.insert(&pages, "p1", &[9.0, 9.0])?;
     let error = batch.commit().err().ok_or("the second p1 was accepted")?;
     println!("refused: {error}");
     assert!(!images.contains("i2")?);

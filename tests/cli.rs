@@ -1,6 +1,7 @@
 //! The program from the outside: files in, files out, exit codes, and what it refuses.
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests write the files that the program reads")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails its test")]
 
 use std::{
     fs,
@@ -191,7 +192,7 @@ fn records_are_written_shown_and_deleted() {
     let shown = bench.ok(&["get", "db", "c", "d"]);
     assert!(shown.contains("four") && shown.contains("u:d") && shown.contains("-1.5"), "{shown}");
     assert_eq!(bench.ok(&["delete", "db", "c", "d", "zzz", "--json"]), "{\"deleted\":1,\"absent\":[\"zzz\"]}\n");
-    assert!(bench.ok(&["purge", "db", "c", "a"]).starts_with("purged 1 ids"));
+    assert!(bench.ok(&["purge", "db", "c", "a"]).starts_with("purged 1 of 1 records"));
     assert_eq!(bench.ok(&["scan", "db", "c"]).lines().count(), 2);
 }
 
@@ -266,6 +267,9 @@ fn a_refused_export_keeps_what_was_there() {
     assert_eq!(same.code, 2, "{same:?}");
 }
 
+/// Name and bytes of a file of vectors, the ids beside it, and what the error says.
+type BadFile<'a> = (&'a str, Vec<u8>, Option<&'a [u8]>, &'a str);
+
 #[test]
 fn malformed_files_are_refused_by_name_and_change_nothing() {
     let bench = Bench::with_records();
@@ -277,7 +281,7 @@ fn malformed_files_are_refused_by_name_and_change_nothing() {
     let nan = npy(&[[1.0, 1.0], [1.0, f32::NAN]]);
     let infinite = npy(&[[f32::NEG_INFINITY, 1.0], [1.0, 1.0]]);
     let two = Some(&b"x\ny\n"[..]);
-    let cases: Vec<(&str, Vec<u8>, Option<&[u8]>, &str)> = vec![
+    let cases: Vec<BadFile<'_>> = vec![
         ("x.npy", good.clone(), Some(b"x\n"), "has 1 lines, but there are 2 vectors"),
         ("x.npy", good.clone(), Some(b"x\ny\nz\n"), "line 3 belongs to none"),
         ("x.npy", good.clone(), Some(b"x\nx\n"), "'x' stands there twice"),
@@ -427,7 +431,7 @@ fn a_second_writer_is_refused_and_readers_go_on() {
     let db = Database::open(bench.path("db"), Options::default()).unwrap();
     let refused = bench.run(&["import", "db", "c", "--vectors", "v.npy"]);
     assert!(refused.code == 1 && refused.err.contains(&std::process::id().to_string()), "{refused:?}");
-    db.collection("c").unwrap().upsert("live", &[5.0, 5.0]).unwrap();
+    db.collection("c").unwrap().upsert("live", &[5.0, 5.0]).unwrap().wait().unwrap();
     assert!(bench.ok(&["get", "db", "c", "live", "--json"]).contains("[5.0,5.0]"));
     assert!(bench.ok(&["search", "db", "c", "--id", "live", "-k", "1"]).contains("live"));
     db.close().unwrap();
@@ -441,10 +445,10 @@ fn a_reader_who_leaves_is_no_error() {
     let collection = db.create_collection("c", 1, varvite::Metric::L2).unwrap();
     let mut batch = db.batch();
     for number in 0..20_000_u16 {
-        batch.insert(&collection, format!("record-{number:05}"), &[f32::from(number)]);
+        batch.insert(&collection, format!("record-{number:05}"), &[f32::from(number)]).unwrap();
     }
     batch.durability(Durability::Buffered);
-    batch.commit().unwrap();
+    batch.commit().unwrap().wait().unwrap();
     db.close().unwrap();
     let mut child = bench.command(&["scan", "db", "c"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
@@ -476,6 +480,15 @@ fn damage_has_an_exit_code_of_its_own() {
     let exported = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
     assert!(exported.code == 3, "{exported:?}");
     assert!(!bench.path("o.npy").exists() && !bench.path("o.ids").exists());
+}
+
+#[test]
+fn the_demo_passes_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let output = bench.command(&["demo"]).env("TMPDIR", bench.directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("checks passed") && !text.contains("FAILED"), "{text}");
+    assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Export {
         files.vectors.write(|out| npy::write_header(out, count, collection.dimension()))?;
         let mut written = 0;
         let mut row_bytes = Vec::with_capacity(collection.dimension() * 4);
-        for row in collection.iter() {
+        for row in collection.iter()? {
             let row = row?;
             let id = self.id_options.id_encoding.encode_line(row.id())?;
             row_bytes.clear();

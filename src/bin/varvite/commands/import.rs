@@ -143,9 +143,9 @@ impl Import {
             let mut batch = db.batch();
             for (id, fields) in piece.entries() {
                 if self.insert {
-                    batch.insert(collection, id, fields)
+                    batch.insert(collection, id, fields)?
                 } else {
-                    batch.upsert(collection, id, fields)
+                    batch.upsert(collection, id, fields)?
                 };
             }
             batch.durability(Durability::Buffered);

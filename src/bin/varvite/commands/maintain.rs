@@ -4,9 +4,9 @@ use std::{fs, io::Write, path::PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use varvite::{Database, Options};
+use varvite::{CollectionInfo, CollectionStats, Database};
 
-use super::{open_reader, open_writer};
+use super::{open_reader, open_writer, options};
 use crate::{
     failure::{Failure, Outcome},
     ids::IdOptions,
@@ -28,43 +28,74 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let db = open_reader(&self.database)?;
-        let collections = db.list_collections()?;
+        let infos = db.list_collections()?;
         let stats = db.stats()?;
         if self.json {
-            let collections: Vec<_> = collections
-                .iter()
-                .map(|info| json!({"name": info.name, "dimension": info.dimension, "metric": info.metric.name(), "count": info.count}))
-                .collect();
-            let line = json!({
-                "collections": collections,
-                "live_bytes": stats.live_bytes,
-                "dead_bytes": stats.dead_bytes,
-                "total_bytes": stats.total_bytes,
-                "log_bytes": stats.log_bytes,
-                "memtable_bytes": stats.memtable_bytes,
-            });
-            writeln!(out, "{line}")?;
-            return Ok(());
+            return print_json(&infos, &stats, out);
         }
-        let mut records = table(&["collection", "dimension", "metric", "records"]);
-        for info in collections {
-            records.add_row([info.name.into(), right(info.dimension), info.metric.name().into(), right(grouped(info.count))]);
+        let mut records = table(&["collection", "dimension", "metric", "records", "segments", "live", "occupied"]);
+        for (info, figures) in with_figures(&infos, &stats) {
+            records.add_row([
+                info.name.as_str().into(),
+                right(info.dimension),
+                info.metric.name().into(),
+                right(grouped(info.count)),
+                right(figures.segments),
+                right(size(figures.live_bytes)),
+                right(size(figures.segment_bytes)),
+            ]);
         }
         writeln!(out, "{records}")?;
         let mut space = table(&["space", "bytes", ""]);
         let lines = [
             ("live", stats.live_bytes),
             ("dead", stats.dead_bytes),
-            ("files, in all", stats.total_bytes),
-            ("logs", stats.log_bytes),
-            ("memtables", stats.memtable_bytes),
+            ("segment files", stats.total_bytes),
+            ("log files", stats.log_bytes),
+            ("memtables (memory)", stats.memtable_bytes),
         ];
         for (what, bytes) in lines {
             space.add_row([what.into(), right(grouped(bytes)), right(size(bytes))]);
         }
         writeln!(out, "{space}")?;
+        for damage in &stats.damages {
+            writeln!(out, "damage: {damage}")?;
+        }
         Ok(())
     }
+}
+
+fn with_figures<'a>(infos: &'a [CollectionInfo], stats: &'a varvite::Stats) -> impl Iterator<Item = (&'a CollectionInfo, CollectionStats)> {
+    infos.iter().map(|info| (info, stats.collections.iter().find(|figures| figures.name == info.name).cloned().unwrap_or_default()))
+}
+
+fn print_json(infos: &[CollectionInfo], stats: &varvite::Stats, out: &mut dyn Write) -> Outcome {
+    let collections: Vec<_> = with_figures(infos, stats)
+        .map(|(info, figures)| {
+            json!({
+                "name": info.name,
+                "dimension": info.dimension,
+                "metric": info.metric.name(),
+                "count": info.count,
+                "segments": figures.segments,
+                "runs": figures.runs,
+                "live_bytes": figures.live_bytes,
+                "segment_bytes": figures.segment_bytes,
+            })
+        })
+        .collect();
+    let line = json!({
+        "collections": collections,
+        "sequence": stats.sequence,
+        "live_bytes": stats.live_bytes,
+        "dead_bytes": stats.dead_bytes,
+        "total_bytes": stats.total_bytes,
+        "log_bytes": stats.log_bytes,
+        "memtable_bytes": stats.memtable_bytes,
+        "damages": stats.damages,
+    });
+    writeln!(out, "{line}")?;
+    Ok(())
 }
 
 /// Check every byte of a database; exit code 3 if any is damaged
@@ -80,7 +111,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let report = busy("verifying", || Database::verify(&self.database, existing()))?;
+        let report = busy("verifying", || Database::verify(&self.database, options(|_| {})))?;
         if self.json {
             let damages: Vec<_> = report
                 .damages
@@ -105,13 +136,6 @@ impl Verify {
     }
 }
 
-/// Options for a database that must exist.
-fn existing() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing = false;
-    options
-}
-
 /// Salvage everything undamaged into a new database, and say what was lost
 #[derive(Args)]
 pub(crate) struct Repair {
@@ -130,7 +154,7 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let report = busy("repairing", || Database::repair(&self.database, &self.target, existing()))?;
+        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {})))?;
         let encoding = self.ids.id_encoding;
         if self.json {
             // The repair is done: an id that is not UTF-8 is shown escaped rather than refused.

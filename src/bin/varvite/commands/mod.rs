@@ -23,6 +23,13 @@ pub(crate) struct Place {
     pub(crate) collection: String,
 }
 
+/// The default options with some changed; a database that does not exist is not created unless asked for.
+pub(crate) fn options(adjust: impl FnOnce(&mut Options)) -> Options {
+    let mut options = Options { create_if_missing: false, ..Options::default() };
+    adjust(&mut options);
+    options
+}
+
 /// Opens an existing database for writing; refused while another process writes.
 pub(crate) fn open_writer(path: &Path) -> Outcome<Database> {
     open_writer_with(path, |_| {})
@@ -30,17 +37,12 @@ pub(crate) fn open_writer(path: &Path) -> Outcome<Database> {
 
 /// The same with other options.
 pub(crate) fn open_writer_with(path: &Path, adjust: impl FnOnce(&mut Options)) -> Outcome<Database> {
-    let mut options = Options::default();
-    options.create_if_missing = false;
-    adjust(&mut options);
-    Ok(Database::open(path, options)?)
+    Ok(Database::open(path, options(adjust))?)
 }
 
 /// Opens an existing database for reading, beside a writer if there is one.
 pub(crate) fn open_reader(path: &Path) -> Outcome<Database> {
-    let mut options = Options::default();
-    options.create_if_missing = false;
-    Ok(Database::open_read_only(path, options)?)
+    Ok(Database::open_read_only(path, options(|_| {}))?)
 }
 
 /// One moment of one collection.

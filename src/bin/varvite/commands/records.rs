@@ -126,7 +126,7 @@ impl Get {
         let row = collection.get(&id)?.ok_or_else(|| not_found(&id, &self.place))?;
         if self.json {
             let mut object = json::record(&row, self.ids.id_encoding, true)?;
-            object.insert("ordinal".to_owned(), row.ordinal().into());
+            object.insert("ordinal".to_owned(), row.ordinal()?.into());
             writeln!(out, "{}", Json::Object(object))?;
             return Ok(());
         }
@@ -136,7 +136,7 @@ impl Get {
     fn show(&self, row: &Row, out: &mut dyn Write) -> Outcome {
         let mut table = table(&["field", "value"]);
         table.add_row(["id", &self.ids.id_encoding.show(row.id())]);
-        table.add_row(["ordinal", &row.ordinal().to_string()]);
+        table.add_row(["ordinal", &row.ordinal()?.to_string()]);
         let shown: Vec<String> = row.iter().take(6).map(|element| format!("{element:?}")).collect();
         let more = if row.len() > shown.len() { format!(" … ({} elements)", row.len()) } else { String::new() };
         table.add_row(["vector", &format!("{}{more}", shown.join(" "))]);
@@ -187,7 +187,7 @@ impl Scan {
             Some(prefix) => encoding.decode(prefix.as_bytes()).map_err(Failure::Refused)?,
         };
         let collection = read(&self.place)?;
-        for row in collection.prefix(&prefix).take(self.limit.unwrap_or(usize::MAX)) {
+        for row in collection.prefix(&prefix)?.take(self.limit.unwrap_or(usize::MAX)) {
             let row = row?;
             if self.json {
                 writeln!(out, "{}", Json::Object(json::record(&row, encoding, self.with_vectors)?))?;
@@ -247,7 +247,7 @@ impl Delete {
         let collection = db.collection(&self.place.collection)?;
         let mut batch = db.batch();
         for id in &ids {
-            batch.delete(&collection, id);
+            batch.delete(&collection, id)?;
         }
         let commit = batch.commit()?;
         db.close()?;
@@ -286,11 +286,11 @@ impl Purge {
         let receipt = busy("purging", || collection.purge(&ids))?;
         db.close()?;
         if self.json {
-            let line = json!({"ids": ids.len(), "files_rewritten": receipt.files_rewritten, "cannot_vouch_for": receipt.cannot_vouch_for});
+            let line = json!({"deleted": receipt.deleted, "files_rewritten": receipt.files_rewritten, "cannot_vouch_for": receipt.cannot_vouch_for});
             writeln!(out, "{line}")?;
             return Ok(());
         }
-        writeln!(out, "purged {} ids; {} files rewritten", ids.len(), receipt.files_rewritten.len())?;
+        writeln!(out, "purged {} of {} records; {} files rewritten", receipt.deleted, ids.len(), receipt.files_rewritten.len())?;
         for file in receipt.files_rewritten {
             writeln!(out, "rewritten: {file}")?;
         }

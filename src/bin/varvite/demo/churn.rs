@@ -58,9 +58,9 @@ fn write_round(db: &Database, verses: &Collection, sample: &Sample, sign: f32) -
         let rows: Vec<Vec<f32>> = some.iter().map(|verse| verse.vector.iter().map(|element| element * sign).collect()).collect();
         let mut batch = db.batch();
         for (verse, row) in some.iter().zip(&rows) {
-            batch.upsert(verses, verse.id, row.as_slice());
+            batch.upsert(verses, verse.id, row.as_slice())?;
         }
-        batch.commit()?;
+        batch.commit()?.wait()?;
     }
     Ok(())
 }

@@ -37,9 +37,9 @@ impl Writer {
             for place in 0..RECORDS_A_BATCH {
                 let vector = expected_vector(&sample, number, place);
                 let fields = Fields::vector(&vector).with_document(expected_text(number));
-                batch.insert(&collection, id(number, place), fields.into_owned());
+                batch.insert(&collection, id(number, place), fields)?;
             }
-            batch.commit()?;
+            batch.commit()?.wait()?;
             writeln!(out, "{number}")?;
             out.flush()?;
         }

@@ -12,6 +12,7 @@ use clap::Args;
 use varvite::{Collection, Database, Options};
 
 use crate::{
+    commands::open_writer_with,
     failure::{Failure, Outcome},
     output::{grouped, size},
 };
@@ -78,10 +79,10 @@ fn show(directory: &Path, report: &mut Report<'_>) -> Outcome {
 
 /// Opens the database of the demo for writing.
 fn open(directory: &Path, create: bool) -> Outcome<Database> {
-    let mut options = Options::default();
-    options.create_if_missing = create;
-    options.memtable_bytes = MEMTABLE_BYTES;
-    Ok(Database::open(directory, options)?)
+    open_writer_with(directory, |options| {
+        options.create_if_missing = create;
+        options.memtable_bytes = MEMTABLE_BYTES;
+    })
 }
 
 fn load(directory: &Path, sample: &Sample, report: &mut Report<'_>) -> Outcome {
@@ -91,9 +92,9 @@ fn load(directory: &Path, sample: &Sample, report: &mut Report<'_>) -> Outcome {
     let verses = db.create_collection(VERSES, sample.dimension, varvite::Metric::Cosine)?;
     let mut batch = db.batch();
     for verse in sample.verses() {
-        batch.insert(&verses, verse.id, verse.fields());
+        batch.insert(&verses, verse.id, verse.fields())?;
     }
-    batch.commit()?;
+    batch.commit()?.wait()?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
     let count = verses.count()?;
     db.close()?;

@@ -1,16 +1,15 @@
 //! .fvecs files: each row is its dimension (u32, little-endian) and that many f32.
 
-use std::io::Read;
+use std::io::{Chain, Cursor, Read};
 
 use super::matrix::{DIMENSION_MAX, Matrix, Shape};
 use crate::failure::{Failure, Outcome};
 
+/// A reader whose first four bytes were looked at, from its beginning.
+pub(crate) type Whole<R> = Chain<Cursor<[u8; 4]>, R>;
+
 /// Looks at the first row of a file of `length` bytes; `None` if the file is empty, which says nothing about a dimension.
-pub(crate) fn open<R: Read>(
-    mut reader: R,
-    length: u64,
-    name: &str,
-) -> Outcome<Option<Matrix<std::io::Chain<std::io::Cursor<[u8; 4]>, R>>>> {
+pub(crate) fn open<R: Read>(mut reader: R, length: u64, name: &str) -> Outcome<Option<Matrix<Whole<R>>>> {
     if length == 0 {
         return Ok(None);
     }
@@ -28,7 +27,7 @@ pub(crate) fn open<R: Read>(
             "'{name}' at byte {offset}: the file is truncated: it ends in row {rows} of {dimension} elements"
         )));
     }
-    let whole = std::io::Cursor::new(first).chain(reader);
+    let whole = Cursor::new(first).chain(reader);
     Matrix::new(whole, name, Shape { rows, dimension, row_prefix: 4, data: 0, one_dimensional: false }, length).map(Some)
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn open_regular(path: &Path) -> Outcome<(File, u64)> {
 /// A file of vectors alone.
 pub(crate) enum Vectors {
     Npy(Matrix<BufReader<File>>),
-    Fvecs(Matrix<std::io::Chain<std::io::Cursor<[u8; 4]>, BufReader<File>>>),
+    Fvecs(Matrix<fvecs::Whole<BufReader<File>>>),
     /// An .fvecs file of no bytes: no rows, of any dimension.
     Empty,
 }
