@@ -1,0 +1,107 @@
+//! create, list, drop, rename.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use varvite::{Database, Metric, Options};
+
+use super::{Place, open_reader, open_writer, open_writer_with};
+use crate::{
+    failure::Outcome,
+    output::{grouped, right, table},
+};
+
+/// Create a collection, and the database if there is none
+#[derive(Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    place: Place,
+    /// Elements of every vector, 1 to 65535
+    #[arg(long = "dim", value_name = "N")]
+    dimension: usize,
+    /// How vectors are compared: l2, cosine or dot
+    #[arg(long)]
+    metric: Metric,
+}
+
+impl Create {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let Place { database, collection } = &self.place;
+        // A refused collection must not leave a new, empty database behind: the engine judges it in memory first.
+        Database::in_memory(Options::default())?.create_collection(collection, self.dimension, self.metric)?;
+        let db = open_writer_with(database, |options| options.create_if_missing = true)?;
+        db.create_collection(collection, self.dimension, self.metric)?;
+        db.close()?;
+        writeln!(out, "created collection '{collection}': dimension {}, metric {}", self.dimension, self.metric)?;
+        Ok(())
+    }
+}
+
+/// List the collections of a database
+#[derive(Args)]
+pub(crate) struct List {
+    /// Directory of the database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let collections = open_reader(&self.database)?.list_collections()?;
+        if self.json {
+            for info in collections {
+                let line = json!({"name": info.name, "dimension": info.dimension, "metric": info.metric.name(), "count": info.count});
+                writeln!(out, "{line}")?;
+            }
+            return Ok(());
+        }
+        let mut table = table(&["collection", "dimension", "metric", "records"]);
+        for info in collections {
+            table.add_row([info.name.into(), right(info.dimension), info.metric.name().into(), right(grouped(info.count))]);
+        }
+        writeln!(out, "{table}")?;
+        Ok(())
+    }
+}
+
+/// Drop a collection and everything in it
+#[derive(Args)]
+pub(crate) struct Drop {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Drop {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let Place { database, collection } = &self.place;
+        let db = open_writer(database)?;
+        db.drop_collection(collection)?;
+        db.close()?;
+        writeln!(out, "dropped collection '{collection}'")?;
+        Ok(())
+    }
+}
+
+/// Rename a collection
+#[derive(Args)]
+pub(crate) struct Rename {
+    #[command(flatten)]
+    place: Place,
+    /// Its new name
+    new_name: String,
+}
+
+impl Rename {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let Place { database, collection } = &self.place;
+        let db = open_writer(database)?;
+        db.rename_collection(collection, &self.new_name)?;
+        db.close()?;
+        writeln!(out, "renamed collection '{collection}' to '{}'", self.new_name)?;
+        Ok(())
+    }
+}

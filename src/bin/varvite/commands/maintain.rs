@@ -1,0 +1,260 @@
+//! stats, verify, repair, compact, checkpoint, dump.
+
+use std::{fs, io::Write, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use varvite::{CollectionInfo, CollectionStats, Database};
+
+use super::{open_reader, open_writer, options};
+use crate::{
+    failure::{Failure, Outcome},
+    ids::IdOptions,
+    output::{grouped, right, size, table},
+    progress::busy,
+};
+
+/// Show what a database holds and how much room it takes
+#[derive(Args)]
+pub(crate) struct Stats {
+    /// Directory of the database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stats {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let db = open_reader(&self.database)?;
+        let infos = db.list_collections()?;
+        let stats = db.stats()?;
+        if self.json {
+            return print_json(&infos, &stats, out);
+        }
+        let mut records = table(&["collection", "dimension", "metric", "records", "segments", "live", "occupied"]);
+        for (info, figures) in with_figures(&infos, &stats) {
+            records.add_row([
+                info.name.as_str().into(),
+                right(info.dimension),
+                info.metric.name().into(),
+                right(grouped(info.count)),
+                right(figures.segments),
+                right(size(figures.live_bytes)),
+                right(size(figures.segment_bytes)),
+            ]);
+        }
+        writeln!(out, "{records}")?;
+        let mut space = table(&["space", "bytes", ""]);
+        let lines = [
+            ("live", stats.live_bytes),
+            ("dead", stats.dead_bytes),
+            ("segment files", stats.total_bytes),
+            ("log files", stats.log_bytes),
+            ("memtables (memory)", stats.memtable_bytes),
+        ];
+        for (what, bytes) in lines {
+            space.add_row([what.into(), right(grouped(bytes)), right(size(bytes))]);
+        }
+        writeln!(out, "{space}")?;
+        for damage in &stats.damages {
+            writeln!(out, "damage: {damage}")?;
+        }
+        Ok(())
+    }
+}
+
+fn with_figures<'a>(infos: &'a [CollectionInfo], stats: &'a varvite::Stats) -> impl Iterator<Item = (&'a CollectionInfo, CollectionStats)> {
+    infos.iter().map(|info| (info, stats.collections.iter().find(|figures| figures.name == info.name).cloned().unwrap_or_default()))
+}
+
+fn print_json(infos: &[CollectionInfo], stats: &varvite::Stats, out: &mut dyn Write) -> Outcome {
+    let collections: Vec<_> = with_figures(infos, stats)
+        .map(|(info, figures)| {
+            json!({
+                "name": info.name,
+                "dimension": info.dimension,
+                "metric": info.metric.name(),
+                "count": info.count,
+                "segments": figures.segments,
+                "runs": figures.runs,
+                "live_bytes": figures.live_bytes,
+                "segment_bytes": figures.segment_bytes,
+            })
+        })
+        .collect();
+    let line = json!({
+        "collections": collections,
+        "sequence": stats.sequence,
+        "live_bytes": stats.live_bytes,
+        "dead_bytes": stats.dead_bytes,
+        "total_bytes": stats.total_bytes,
+        "log_bytes": stats.log_bytes,
+        "memtable_bytes": stats.memtable_bytes,
+        "damages": stats.damages,
+    });
+    writeln!(out, "{line}")?;
+    Ok(())
+}
+
+/// Check every byte of a database; exit code 3 if any is damaged
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Directory of the database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let report = busy("verifying", || Database::verify(&self.database, options(|_| {})))?;
+        if self.json {
+            let damages: Vec<_> = report
+                .damages
+                .iter()
+                .map(|damage| json!({"file": damage.file(), "offset": damage.offset(), "message": damage.to_string()}))
+                .collect();
+            let line = json!({"files": report.files, "bytes": report.bytes, "records": report.records, "damages": damages});
+            writeln!(out, "{line}")?;
+        } else {
+            for damage in &report.damages {
+                writeln!(out, "{damage}")?;
+            }
+            let (files, bytes, records) = (report.files, size(report.bytes), grouped(report.records));
+            writeln!(out, "verified {files} files, {bytes}, {records} records: {} damages", report.damages.len())?;
+        }
+        match report.damages.len() {
+            0 => Ok(()),
+            damages => {
+                Err(Failure::Damage(format!("'{}' is damaged in {damages} places (`repair` salvages the rest)", self.database.display())))
+            }
+        }
+    }
+}
+
+/// Salvage everything undamaged into a new database, and say what was lost
+#[derive(Args)]
+pub(crate) struct Repair {
+    /// Directory of the damaged database, which stays as it is
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+    /// Directory of the new database
+    #[arg(value_name = "OUT")]
+    target: PathBuf,
+    #[command(flatten)]
+    ids: IdOptions,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Repair {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {})))?;
+        let encoding = self.ids.id_encoding;
+        if self.json {
+            // The repair is done: an id that is not UTF-8 is shown escaped rather than refused.
+            let shown = |ids: &[Vec<u8>]| ids.iter().map(|id| encoding.show(id)).collect::<Vec<_>>();
+            let lost: Vec<_> = report
+                .lost
+                .iter()
+                .map(|loss| json!({"collection": loss.collection, "rows": loss.rows, "ids": shown(&loss.ids), "reason": loss.reason}))
+                .collect();
+            writeln!(out, "{}", json!({"salvaged": report.salvaged, "lost": lost}))?;
+            return Ok(());
+        }
+        writeln!(out, "salvaged {} records into '{}'", grouped(report.salvaged), self.target.display())?;
+        for loss in &report.lost {
+            writeln!(out, "lost {} records of '{}': {}", grouped(loss.rows), loss.collection, loss.reason)?;
+            for id in &loss.ids {
+                writeln!(out, "lost: {}", encoding.show(id))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compact a database now, although it would do so by itself
+#[derive(Args)]
+pub(crate) struct Compact {
+    /// Directory of the database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+}
+
+impl Compact {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let db = open_writer(&self.database)?;
+        let before = db.stats()?.total_bytes;
+        busy("compacting", || db.compact())?;
+        let after = db.stats()?.total_bytes;
+        db.close()?;
+        writeln!(out, "compacted from {} to {}", size(before), size(after))?;
+        Ok(())
+    }
+}
+
+/// Make a consistent copy of a database as a new one
+#[derive(Args)]
+pub(crate) struct Checkpoint {
+    /// Directory of the database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+    /// Directory of the copy, which must not exist
+    #[arg(value_name = "OUT")]
+    target: PathBuf,
+}
+
+impl Checkpoint {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let db = open_writer(&self.database)?;
+        busy("copying", || db.checkpoint(&self.target))?;
+        db.close()?;
+        writeln!(out, "copied '{}' to '{}'", self.database.display(), self.target.display())?;
+        Ok(())
+    }
+}
+
+/// Show any file of a database, field by field
+#[derive(Args)]
+pub(crate) struct Dump {
+    /// The file: LOCK, FLOOR, MANIFEST-…, log-… or seg-…
+    file: PathBuf,
+}
+
+impl Dump {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let bytes = fs::read(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
+        let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let mut watched = Watched { out, failure: None };
+        let dumped = varvite::dump(&name, &bytes, &mut watched);
+        match watched.failure {
+            Some(failure) => Err(failure.into()),
+            None => Ok(dumped?),
+        }
+    }
+}
+
+/// Remembers why writing failed, which the library can only pass on as one of its own errors.
+struct Watched<'a> {
+    out: &'a mut dyn Write,
+    failure: Option<std::io::Error>,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.failure = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,163 @@
+//! search: the k nearest records of each query, exactly.
+
+use std::{
+    io::{BufReader, Stdin, Write, stdin},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::Value as Json;
+use varvite::{CollectionSnapshot, Hit};
+
+use super::{Place, read};
+use crate::{
+    failure::{Failure, Outcome},
+    ids::{IdOptions, readable},
+    input::{Vectors, lines::Lines},
+    json,
+    output::{excerpt, right, table},
+};
+
+/// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
+const QUERIES_AT_ONCE: usize = 64;
+
+/// Find the nearest records, exactly
+///
+/// Distances ascend: l2 is the squared Euclidean distance, cosine is 1 − cos, dot is the negated inner product.
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("query").required(true).multiple(false))]
+pub(crate) struct Search {
+    #[command(flatten)]
+    place: Place,
+    /// The query is the vector of this record
+    #[arg(long, group = "query")]
+    id: Option<String>,
+    /// Each row of this .npy or .fvecs file is a query
+    #[arg(long, group = "query", value_name = "FILE")]
+    vector: Option<PathBuf>,
+    /// Each line of standard input is a query, a JSON array of numbers
+    #[arg(long, group = "query")]
+    stdin: bool,
+    /// How many records
+    #[arg(short, long = "top", value_name = "K", default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    k: usize,
+    #[command(flatten)]
+    ids: IdOptions,
+    /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Search {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        let collection = read(&self.place)?;
+        let mut answers = Answers { collection: &collection, search: &self, next: 0, titled: self.id.is_none() };
+        if let Some(id) = &self.id {
+            let id = self.ids.id_encoding.decode(id.as_bytes()).map_err(Failure::Refused)?;
+            let row = collection
+                .get(&id)?
+                .ok_or_else(|| Failure::refused(format!("there is no record {} in '{}'", readable(&id), self.place.collection)))?;
+            return answers.give(&row, out);
+        }
+        match &self.vector {
+            Some(path) => answers.give_file(path, out),
+            None => answers.give_lines(Lines::new(BufReader::with_capacity(1 << 18, stdin()), Path::new("standard input")), out),
+        }
+    }
+}
+
+struct Answers<'a> {
+    collection: &'a CollectionSnapshot,
+    search: &'a Search,
+    next: u64,
+    titled: bool,
+}
+
+impl Answers<'_> {
+    fn give_file(&mut self, path: &Path, out: &mut dyn Write) -> Outcome {
+        let name = path.display();
+        let mut vectors = Vectors::open(path)?
+            .ok_or_else(|| Failure::usage(format!("'{name}' does not end in .npy or .fvecs, so its format is unknown")))?;
+        let dimension = self.collection.dimension();
+        if let Some(found) = vectors.dimension().filter(|found| *found != dimension) {
+            return Err(Failure::refused(format!(
+                "the queries of '{name}' have {found} elements, the dimension of the collection is {dimension}"
+            )));
+        }
+        self.titled = vectors.rows() > 1;
+        let mut queries = Vec::new();
+        while vectors.read_rows(QUERIES_AT_ONCE, &mut queries)? > 0 {
+            self.give(&queries, out)?;
+            queries.clear();
+        }
+        Ok(())
+    }
+
+    /// Answers every line as soon as no further one is waiting, so that a program can ask, read and ask again.
+    fn give_lines(&mut self, mut lines: Lines<BufReader<Stdin>>, out: &mut dyn Write) -> Outcome {
+        let dimension = self.collection.dimension();
+        let mut queries = Vec::new();
+        loop {
+            let query = match lines.next_line()? {
+                None => break,
+                Some(line) => {
+                    serde_json::from_slice::<Json>(line).map_err(|error| error.to_string()).and_then(|json| json::to_vector(&json))
+                }
+            };
+            match query {
+                Ok(query) if query.len() == dimension => queries.extend(query),
+                Ok(query) => {
+                    let found = query.len();
+                    return Err(lines.complaint(&format!("the query has {found} elements, the dimension of the collection is {dimension}")));
+                }
+                Err(what) => return Err(lines.complaint(&what)),
+            }
+            if queries.len() >= QUERIES_AT_ONCE * dimension || !lines.has_line_waiting() {
+                self.give(&queries, out)?;
+                out.flush()?;
+                queries.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, queries: &[f32], out: &mut dyn Write) -> Outcome {
+        for hits in self.collection.search_many(queries, self.search.k)? {
+            if self.search.json {
+                self.print_json(&hits, out)?;
+            } else {
+                self.print_table(&hits, out)?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn print_json(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
+        write!(out, "{{\"query\":{},\"hits\":[", self.next)?;
+        for (rank, hit) in hits.iter().enumerate() {
+            let comma = if rank > 0 { "," } else { "" };
+            let id = Json::String(self.search.ids.id_encoding.encode(&hit.id)?);
+            write!(out, "{comma}{{\"id\":{id},\"distance\":{}}}", json::float(hit.distance))?;
+        }
+        writeln!(out, "]}}")?;
+        Ok(())
+    }
+
+    fn print_table(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
+        if self.titled {
+            writeln!(out, "query {}", self.next)?;
+        }
+        let mut table = table(&["rank", "distance", "id", "document"]);
+        for (rank, hit) in (1_u64..).zip(hits) {
+            let document = match self.collection.get(&hit.id)? {
+                Some(row) => row.document()?.unwrap_or_default(),
+                None => String::new(),
+            };
+            let id = self.search.ids.id_encoding.show(&hit.id);
+            table.add_row([right(rank), right(hit.distance), id.into(), excerpt(&document, 90).into()]);
+        }
+        writeln!(out, "{table}")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,500 @@
+//! The program from the outside: files in, files out, exit codes, and what it refuses.
+#![cfg(feature = "cli")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests write the files that the program reads")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails its test")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+use varvite::{Database, Durability, Options};
+
+/// What one run of the program left behind.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: TempDir::new().unwrap() }
+    }
+
+    /// With a collection `c` of dimension 2 that holds a, b and c.
+    fn with_records() -> Self {
+        let bench = Self::new();
+        bench.ok(&["create", "db", "c", "--dim", "2", "--metric", "l2"]);
+        bench.write("v.npy", &npy(&[[1.0, 2.0], [-0.0, 1e-45], [0.1, f32::MAX]]));
+        bench.write("ids", b"b\na\nc\n");
+        bench.write("records.jsonl", b"{\"document\":\"two\",\"metadata\":{\"i\":1,\"f\":1.0}}\n{\"uri\":\"u:a\"}\n{}\n");
+        bench.ok(&["import", "db", "c", "--vectors", "v.npy", "--ids", "ids", "--records", "records.jsonl"]);
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_varvite"));
+        command.args(arguments).current_dir(self.directory.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(arguments, b"")
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The program may refuse before it reads.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Run { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{arguments:?}: {run:?}");
+        run.out
+    }
+
+    /// Everything a reader can see.
+    fn state(&self) -> String {
+        self.ok(&["list", "db", "--json"]) + &self.ok(&["scan", "db", "c", "--json", "--with-vectors"])
+    }
+}
+
+/// A .npy file as numpy writes it, of rows of two.
+fn npy(rows: &[[f32; 2]]) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}", rows.len());
+    npy_with(&header, &rows.iter().flatten().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn npy_with(header: &str, data: &[u8]) -> Vec<u8> {
+    let padded = format!("{header:117}\n");
+    [b"\x93NUMPY\x01\x00", &u16::try_from(padded.len()).unwrap().to_le_bytes()[..], padded.as_bytes(), data].concat()
+}
+
+fn fvecs(rows: &[&[f32]]) -> Vec<u8> {
+    let row = |row: &&[f32]| {
+        let dimension = u32::try_from(row.len()).unwrap().to_le_bytes();
+        dimension.into_iter().chain(row.iter().flat_map(|value| value.to_le_bytes())).collect::<Vec<u8>>()
+    };
+    rows.iter().flat_map(row).collect()
+}
+
+#[test]
+fn an_export_of_an_export_is_the_same_bytes() {
+    let bench = Bench::with_records();
+    bench.ok(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids", "--records", "o.jsonl"]);
+    assert_eq!(bench.read("o.ids"), b"a\nb\nc\n");
+    assert_eq!(bench.read("o.npy"), npy(&[[-0.0, 1e-45], [1.0, 2.0], [0.1, f32::MAX]]));
+    bench.ok(&["create", "again", "c", "--dim", "2", "--metric", "cosine"]);
+    bench.ok(&["import", "again", "c", "--vectors", "o.npy", "--records", "o.jsonl", "--bulk"]);
+    bench.ok(&["export", "again", "c", "--vectors", "p.npy", "--ids", "p.ids", "--records", "p.jsonl"]);
+    for (first, second) in [("o.npy", "p.npy"), ("o.ids", "p.ids"), ("o.jsonl", "p.jsonl")] {
+        assert_eq!(bench.read(first), bench.read(second), "{first}");
+    }
+    let left: Vec<_> = fs::read_dir(bench.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("tmp")), "{left:?}");
+}
+
+#[test]
+fn a_scan_is_an_import_of_whole_records() {
+    let bench = Bench::with_records();
+    let lines = bench.ok(&["scan", "db", "c", "--json", "--with-vectors"]);
+    assert!(lines.contains(r#""metadata":{"f":1.0,"i":1}"#), "{lines}");
+    bench.write("all.jsonl", lines.as_bytes());
+    bench.ok(&["create", "again", "c", "--dim", "2", "--metric", "l2"]);
+    bench.ok(&["import", "again", "c", "--vectors", "all.jsonl", "--batch", "2"]);
+    assert_eq!(bench.ok(&["scan", "again", "c", "--json", "--with-vectors"]), lines);
+    assert_eq!(bench.ok(&["scan", "db", "c", "--prefix", "b"]).lines().count(), 1);
+    assert_eq!(bench.ok(&["scan", "db", "c", "--limit", "2"]).lines().count(), 2);
+}
+
+#[test]
+fn fvecs_and_row_numbers() {
+    let bench = Bench::new();
+    bench.ok(&["create", "db", "c", "--dim", "2", "--metric", "dot"]);
+    bench.write("v.fvecs", &fvecs(&[&[1.0, 0.0], &[0.0, 1.0]]));
+    bench.ok(&["import", "db", "c", "--vectors", "v.fvecs"]);
+    bench.write("none.fvecs", b"");
+    assert!(bench.ok(&["import", "db", "c", "--vectors", "none.fvecs"]).contains("imported 0"));
+    assert_eq!(
+        bench.ok(&["search", "db", "c", "--vector", "v.fvecs", "-k", "1", "--json"]),
+        "{\"query\":0,\"hits\":[{\"id\":\"0\",\"distance\":-1.0}]}\n{\"query\":1,\"hits\":[{\"id\":\"1\",\"distance\":-1.0}]}\n"
+    );
+}
+
+#[test]
+fn search_answers_in_the_documented_shape() {
+    let bench = Bench::with_records();
+    let by_id = bench.ok(&["search", "db", "c", "--id", "a", "-k", "2", "--json"]);
+    assert_eq!(by_id, "{\"query\":0,\"hits\":[{\"id\":\"a\",\"distance\":0.0},{\"id\":\"b\",\"distance\":5.0}]}\n");
+    let by_line = bench.run_with(&["search", "db", "c", "--stdin", "-k", "1", "--json"], b"[1,2]\n[0.5, 2]\n");
+    assert_eq!(
+        (by_line.code, by_line.out.as_str()),
+        (0, "{\"query\":0,\"hits\":[{\"id\":\"b\",\"distance\":0.0}]}\n{\"query\":1,\"hits\":[{\"id\":\"b\",\"distance\":0.25}]}\n")
+    );
+    // One row without a second dimension is one query.
+    bench.write("q.npy", &npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]));
+    let one = bench.ok(&["search", "db", "c", "--vector", "q.npy", "-k", "1", "--json"]);
+    assert_eq!(one, "{\"query\":0,\"hits\":[{\"id\":\"a\",\"distance\":0.0}]}\n");
+    let text = bench.ok(&["search", "db", "c", "--id", "b", "-k", "9"]);
+    assert!(text.contains("two") && text.contains("rank"), "{text}");
+}
+
+#[test]
+fn questions_are_answered_while_the_pipe_stays_open() {
+    let bench = Bench::with_records();
+    let mut command = bench.command(&["search", "db", "c", "--stdin", "--json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ask = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for number in 0..3 {
+        ask.write_all(b"[0,0]\n").unwrap();
+        assert!(answers.next().unwrap().unwrap().starts_with(&format!("{{\"query\":{number},")));
+    }
+    drop(ask);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn records_are_written_shown_and_deleted() {
+    let bench = Bench::with_records();
+    bench.ok(&["put", "db", "c", "d", "--vector", "-1.5,2e-3", "--document", "four", "--metadata", r#"{"tags":["x","y"]}"#]);
+    let shown = bench.ok(&["get", "db", "c", "d", "--json"]);
+    let expected = r#"{"id":"d","vector":[-1.5,0.002],"document":"four","metadata":{"tags":["x","y"]},"ordinal":3}"#;
+    assert_eq!(shown.trim_end(), expected);
+    // What is left out stays.
+    assert!(bench.ok(&["put", "db", "c", "d", "--uri", "u:d"]).contains("updated"));
+    let shown = bench.ok(&["get", "db", "c", "d"]);
+    assert!(shown.contains("four") && shown.contains("u:d") && shown.contains("-1.5"), "{shown}");
+    assert_eq!(bench.ok(&["delete", "db", "c", "d", "zzz", "--json"]), "{\"deleted\":1,\"absent\":[\"zzz\"]}\n");
+    assert!(bench.ok(&["purge", "db", "c", "a"]).starts_with("purged 1 of 1 records"));
+    assert_eq!(bench.ok(&["scan", "db", "c"]).lines().count(), 2);
+}
+
+#[test]
+fn null_clears_and_absence_keeps() {
+    let bench = Bench::with_records();
+    bench.write("some.jsonl", b"{\"document\":null}\n{}\n{\"metadata\":{\"n\":7}}\n");
+    bench.ok(&["import", "db", "c", "--vectors", "v.npy", "--ids", "ids", "--records", "some.jsonl"]);
+    let [a, b, c] = ["a", "b", "c"].map(|id| bench.ok(&["get", "db", "c", id, "--json"]));
+    assert!(a.contains("\"uri\":\"u:a\""), "{a}");
+    assert!(!b.contains("document") && b.contains("\"i\":1"), "{b}");
+    assert!(c.contains("\"n\":7"), "{c}");
+}
+
+#[test]
+fn collections_are_created_listed_renamed_dropped() {
+    let bench = Bench::with_records();
+    assert_eq!(bench.ok(&["list", "db", "--json"]), "{\"name\":\"c\",\"dimension\":2,\"metric\":\"l2\",\"count\":3}\n");
+    bench.ok(&["rename", "db", "c", "papers"]);
+    assert_eq!(bench.run(&["scan", "db", "c"]).code, 1);
+    assert!(bench.ok(&["list", "db"]).contains("papers"));
+    bench.ok(&["drop", "db", "papers"]);
+    assert_eq!(bench.ok(&["list", "db", "--json"]), "");
+}
+
+#[test]
+fn a_database_is_looked_after() {
+    let bench = Bench::with_records();
+    assert!(bench.ok(&["stats", "db"]).contains("live"));
+    assert!(bench.ok(&["stats", "db", "--json"]).contains("\"live_bytes\":"));
+    assert!(bench.ok(&["verify", "db"]).contains("0 damages"));
+    bench.ok(&["compact", "db"]);
+    bench.ok(&["checkpoint", "db", "copy"]);
+    bench.ok(&["repair", "db", "repaired"]);
+    let all = bench.ok(&["scan", "db", "c", "--json", "--with-vectors"]);
+    for other in ["copy", "repaired"] {
+        assert_eq!(bench.ok(&["scan", other, "c", "--json", "--with-vectors"]), all, "{other}");
+        assert!(bench.ok(&["verify", other, "--json"]).contains("\"damages\":[]"));
+    }
+    let is_log = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"));
+    let log = fs::read_dir(bench.path("db")).unwrap().map(|entry| entry.unwrap().path()).find(|path| is_log(path)).unwrap();
+    assert!(!bench.ok(&["dump", log.to_str().unwrap()]).is_empty());
+}
+
+#[test]
+fn hex_carries_any_id() {
+    let bench = Bench::with_records();
+    bench.ok(&["put", "db", "c", "ff0a00", "--id-encoding", "hex", "--vector", "1,1"]);
+    assert_eq!(bench.run(&["put", "db", "c", "", "--vector", "1,1"]).code, 1);
+    assert!(bench.ok(&["get", "db", "c", "FF0A00", "--id-encoding", "hex", "--json"]).contains("\"id\":\"ff0a00\""));
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains(r"\xff\n\x00") && refused.err.contains("--id-encoding hex"), "{}", refused.err);
+    assert!(!bench.path("o.npy").exists() && !bench.path("o.ids").exists());
+    bench.ok(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids", "--id-encoding", "hex"]);
+    assert_eq!(bench.read("o.ids"), b"61\n62\n63\nff0a00\n");
+    bench.ok(&["create", "again", "c", "--dim", "2", "--metric", "l2"]);
+    bench.ok(&["import", "again", "c", "--vectors", "o.npy", "--ids", "o.ids", "--id-encoding", "hex"]);
+    assert!(bench.ok(&["delete", "again", "c", "ff0a00", "--id-encoding", "hex"]).contains("deleted 1 of 1"));
+}
+
+#[test]
+fn a_refused_export_keeps_what_was_there() {
+    let bench = Bench::with_records();
+    bench.ok(&["put", "db", "c", "two\nlines", "--vector", "1,1"]);
+    bench.write("o.npy", b"older");
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert!(refused.code == 1 && refused.err.contains(r"two\nlines"), "{refused:?}");
+    assert_eq!(bench.read("o.npy"), b"older");
+    assert!(!bench.path("o.ids").exists());
+    let same = bench.run(&["export", "db", "c", "--vectors", "x", "--ids", "x"]);
+    assert_eq!(same.code, 2, "{same:?}");
+}
+
+/// Name and bytes of a file of vectors, the ids beside it, and what the error says.
+type BadFile<'a> = (&'a str, Vec<u8>, Option<&'a [u8]>, &'a str);
+
+#[test]
+fn malformed_files_are_refused_by_name_and_change_nothing() {
+    let bench = Bench::with_records();
+    let good = npy(&[[1.0, 1.0], [2.0, 2.0]]);
+    let header = |kind: &str, order: &str, shape: &str| {
+        npy_with(&format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}"), &[0; 16])
+    };
+    let line = |rest: &str| format!("{{\"id\":\"x\",\"vector\":[1,1]}}\n{rest}\n").into_bytes();
+    let nan = npy(&[[1.0, 1.0], [1.0, f32::NAN]]);
+    let infinite = npy(&[[f32::NEG_INFINITY, 1.0], [1.0, 1.0]]);
+    let two = Some(&b"x\ny\n"[..]);
+    let cases: Vec<BadFile<'_>> = vec![
+        ("x.npy", good.clone(), Some(b"x\n"), "has 1 lines, but there are 2 vectors"),
+        ("x.npy", good.clone(), Some(b"x\ny\nz\n"), "line 3 belongs to none"),
+        ("x.npy", good.clone(), Some(b"x\nx\n"), "'x' stands there twice"),
+        ("x.npy", good.clone(), Some(b"x\n\n"), "line 2: an id must have"),
+        ("x.npy", good.clone(), Some(b"x\n\xff\n"), "line 2: the id"),
+        ("x.npy", nan.clone(), two, "NaN or an infinity"),
+        ("x.npy", infinite, two, "the vector of 'x'"),
+        ("x.npy", good[..good.len() - 1].to_vec(), two, "truncated"),
+        ("x.npy", b"PK\x03\x04 something else".to_vec(), two, "not a .npy"),
+        ("x.npy", Vec::new(), two, "ends in the middle"),
+        ("x.npy", header("<f8", "False", "(1, 2)"), two, "astype('<f4')"),
+        ("x.npy", header("<f4", "True", "(2, 2)"), two, "ascontiguousarray"),
+        ("x.npy", header("<f4", "False", "(4,)"), two, "reshape"),
+        ("x.npy", header("<f4", "False", "(1, 4)"), two, "have 4 elements"),
+        ("x.fvecs", fvecs(&[&[1.0], &[2.0]]), two, "have 1 elements"),
+        ("x.fvecs", fvecs(&[&[1.0, 2.0]])[..11].to_vec(), two, "at byte 0: the file is truncated"),
+        ("x.fvecs", b"\xff\xff\xff\xff".to_vec(), two, "dimension 4294967295"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1]}"#), None, "line 2: the vector has 1 elements"),
+        ("x.jsonl", line(r#"{"id":"y"}"#), None, "line 2: lacks the vector"),
+        ("x.jsonl", line(r#"{"vector":[1,1]}"#), None, "line 2: lacks the id"),
+        ("x.jsonl", line(""), None, "line 2: "),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":[1,"a"]}}"#), None, "line 2: metadata 'k' is an array of mixed"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":null}}"#), None, "line 2: metadata 'k' is null"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":{}}}"#), None, "line 2: metadata 'k' is a nested"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1,NaN]}"#), None, "line 2: "),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1,1e39]}"#), None, "line 2: element 1"),
+        ("x.jsonl", line(r#"{"id":"x","vector":[2,2]}"#), None, "'x' stands there twice"),
+    ];
+    let before = bench.state();
+    for (name, bytes, ids, reason) in &cases {
+        bench.write(name, bytes);
+        bench.write("x.ids", ids.unwrap_or_default());
+        for mode in [None, Some("--insert"), Some("--bulk")] {
+            let mut arguments = vec!["import", "db", "c", "--vectors", *name, "--batch", "1"];
+            if ids.is_some() {
+                arguments.extend(["--ids", "x.ids"]);
+            }
+            arguments.extend(mode);
+            let run = bench.run(&arguments);
+            assert!(run.code == 1 && run.err.contains(reason), "{name}, {reason}, {mode:?}: {run:?}");
+            assert!(run.err.starts_with("varvite: ") && run.err.lines().count() == 1, "{}", run.err);
+        }
+        assert_eq!(bench.state(), before, "{name}: {reason}");
+    }
+    bench.write("x.npy", &nan);
+    bench.write("x.ids", b"x\ny\n");
+    bench.ok(&["import", "db", "c", "--vectors", "x.npy", "--ids", "x.ids", "--allow-non-finite"]);
+    bench.ok(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert!(bench.read("o.npy").ends_with(&f32::NAN.to_le_bytes()));
+}
+
+#[test]
+fn records_beside_vectors_must_fit_them() {
+    let bench = Bench::with_records();
+    bench.write("x.npy", &npy(&[[1.0, 1.0], [2.0, 2.0]]));
+    bench.write("x.ids", b"x\ny\n");
+    let before = bench.state();
+    for (records, with_ids, reason) in [
+        ("{}\n", true, "has 1 lines, but there are 2 vectors"),
+        ("{}\n{}\n{}\n", true, "line 3 belongs to none"),
+        ("{\"id\":\"x\"}\n{\"id\":\"z\"}\n", true, "'y' stands beside a record with the id 'z'"),
+        ("{\"id\":\"x\"}\n{}\n", false, "line 2: lacks the id"),
+        ("{}\n{\"id\":\"y\"}\n", false, "line 2: has an id"),
+        ("{\"vector\":[1,1]}\n{}\n", true, "line 1: has a vector"),
+        ("{\"text\":\"t\"}\n{}\n", true, "line 1: unknown key 'text'"),
+        ("{}\n{\"document\":5}\n", true, "line 2: the document is not a string"),
+        ("{}\n{\"document\":\"a\",\"document\":\"b\"}\n", true, "stands there twice"),
+        ("{}\n{\"metadata\":{\"n\":9223372036854775808}}\n", true, "line 2: metadata 'n' is 9223372036854775808"),
+    ] {
+        bench.write("x.jsonl", records.as_bytes());
+        let mut arguments = vec!["import", "db", "c", "--vectors", "x.npy", "--records", "x.jsonl", "--batch", "1"];
+        if with_ids {
+            arguments.extend(["--ids", "x.ids"]);
+        }
+        let run = bench.run(&arguments);
+        assert!(run.code == 1 && run.err.contains(reason), "{reason}: {run:?}");
+        assert_eq!(bench.state(), before, "{reason}");
+    }
+}
+
+#[test]
+fn bad_commands_are_refused_and_change_nothing() {
+    let bench = Bench::with_records();
+    bench.write("q3.npy", &npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), }", &[0; 12]));
+    bench.write("not-ours", b"hello");
+    let before = bench.state();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&[], 2, "Usage"),
+        (&["bogus"], 2, "bogus"),
+        (&["create", "db"], 2, "required"),
+        (&["create", "db", "d", "--dim", "x", "--metric", "l2"], 2, "invalid value"),
+        (&["create", "db", "d", "--dim", "2", "--metric", "hamming"], 2, "hamming"),
+        (&["create", "db", "d", "--dim", "0", "--metric", "l2"], 1, "dimension 0"),
+        (&["create", "db", "d", "--dim", "65536", "--metric", "l2"], 1, "65536"),
+        (&["create", "db", "../d", "--dim", "2", "--metric", "l2"], 1, "path"),
+        (&["create", "new", "a/b", "--dim", "2", "--metric", "l2"], 1, "path"),
+        (&["create", "db", "c", "--dim", "2", "--metric", "l2"], 1, "exists"),
+        (&["rename", "db", "c", "x/y"], 1, "path"),
+        (&["rename", "db", "absent", "x"], 1, "absent"),
+        (&["drop", "db", "absent"], 1, "absent"),
+        (&["list", "nowhere"], 1, "nowhere"),
+        (&["scan", "db", "absent"], 1, "absent"),
+        (&["get", "db", "c", "absent"], 1, "absent"),
+        (&["get", "db", "c", "abc", "--id-encoding", "hex"], 1, "hexadecimal"),
+        (&["put", "db", "c", "x"], 2, "required"),
+        (&["put", "db", "c", "x", "--vector", "1"], 1, "dimension"),
+        (&["put", "db", "c", "x", "--vector", "1,nan"], 1, "x"),
+        (&["put", "db", "c", "x", "--vector", "1,1e39"], 1, "1e39"),
+        (&["put", "db", "c", "x", "--vector", "1;2"], 1, "1;2"),
+        (&["put", "db", "c", "x", "--document", "text alone"], 1, "vector"),
+        (&["put", "db", "c", "a", "--insert", "--vector", "1,1"], 1, "exists"),
+        (&["put", "db", "c", "a", "--metadata", "{\"k\":null}"], 1, "null"),
+        (&["put", "db", "c", "a", "--metadata", "[1]"], 1, "not a JSON object"),
+        (&["import", "db", "c", "--vectors", "v.npy", "--ids", "ids", "--insert"], 1, "exists"),
+        (&["import", "db", "absent", "--vectors", "v.npy"], 1, "absent"),
+        (&["import", "db", "c", "--vectors", "absent.npy"], 1, "absent.npy"),
+        (&["import", "db", "c", "--vectors", "ids"], 2, "format is unknown"),
+        (&["import", "db", "c", "--vectors", "v.npy", "--ids", "."], 1, "regular file"),
+        (&["import", "db", "c", "--vectors", "v.npy", "--batch", "0"], 2, "0"),
+        (&["search", "db", "c", "-k", "3"], 2, "required"),
+        (&["search", "db", "c", "--id", "a", "-k", "0"], 2, "0"),
+        (&["search", "db", "c", "--id", "absent"], 1, "absent"),
+        (&["search", "db", "c", "--vector", "q3.npy"], 1, "3 elements"),
+        (&["export", "db", "c", "--vectors", "db", "--ids", "o.ids"], 1, "directory"),
+        (&["export", "db", "c", "--vectors", "no/where.npy", "--ids", "o.ids"], 1, "no/where.npy"),
+        (&["delete", "db", "c"], 2, "required"),
+        (&["dump", "not-ours"], 3, "not-ours"),
+        (&["dump", "absent"], 1, "absent"),
+        (&["demo", "db"], 1, "not an empty directory"),
+    ];
+    for (arguments, code, reason) in cases {
+        let run = bench.run(arguments);
+        assert!(run.code == *code && run.err.contains(reason), "{arguments:?}: {run:?}");
+        assert!(run.out.is_empty(), "{arguments:?}: {run:?}");
+    }
+    for (line, reason) in [("[1]", "line 1: the query has 1 elements"), ("hello", "line 1"), ("[1,\"2\"]", "element 1")] {
+        let run = bench.run_with(&["search", "db", "c", "--stdin"], line.as_bytes());
+        assert!(run.code == 1 && run.err.contains(reason), "{line}: {run:?}");
+    }
+    assert_eq!(bench.state(), before);
+    assert!(!bench.path("new").exists() && !bench.path("nowhere").exists() && !bench.path("o.ids").exists());
+}
+
+#[test]
+fn a_second_writer_is_refused_and_readers_go_on() {
+    let bench = Bench::with_records();
+    let db = Database::open(bench.path("db"), Options::default()).unwrap();
+    let refused = bench.run(&["import", "db", "c", "--vectors", "v.npy"]);
+    assert!(refused.code == 1 && refused.err.contains(&std::process::id().to_string()), "{refused:?}");
+    db.collection("c").unwrap().upsert("live", &[5.0, 5.0]).unwrap().wait().unwrap();
+    assert!(bench.ok(&["get", "db", "c", "live", "--json"]).contains("[5.0,5.0]"));
+    assert!(bench.ok(&["search", "db", "c", "--id", "live", "-k", "1"]).contains("live"));
+    db.close().unwrap();
+    bench.ok(&["delete", "db", "c", "live"]);
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_error() {
+    let bench = Bench::new();
+    let db = Database::open(bench.path("db"), Options::default()).unwrap();
+    let collection = db.create_collection("c", 1, varvite::Metric::L2).unwrap();
+    let mut batch = db.batch();
+    for number in 0..20_000_u16 {
+        batch.insert(&collection, format!("record-{number:05}"), &[f32::from(number)]).unwrap();
+    }
+    batch.durability(Durability::Buffered);
+    batch.commit().unwrap().wait().unwrap();
+    db.close().unwrap();
+    let mut child = bench.command(&["scan", "db", "c"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("record-00000"), "{first}");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn damage_has_an_exit_code_of_its_own() {
+    let bench = Bench::with_records();
+    let needle = [1.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat();
+    let mut damaged = 0;
+    for file in fs::read_dir(bench.path("db")).unwrap().map(|entry| entry.unwrap().path()) {
+        let mut bytes = fs::read(&file).unwrap();
+        let found: Vec<usize> = bytes.windows(8).enumerate().filter(|(_, window)| *window == needle).map(|(at, _)| at).collect();
+        for at in &found {
+            bytes[*at] ^= 1;
+            damaged += 1;
+        }
+        if !found.is_empty() {
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    assert!(damaged > 0, "the vector stands in no file");
+    let verified = bench.run(&["verify", "db"]);
+    assert!(verified.code == 3 && verified.err.starts_with("varvite: "), "{verified:?}");
+    let exported = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert!(exported.code == 3, "{exported:?}");
+    assert!(!bench.path("o.npy").exists() && !bench.path("o.ids").exists());
+}
+
+#[test]
+fn the_demo_passes_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let output = bench.command(&["demo"]).env("TMPDIR", bench.directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("checks passed") && !text.contains("FAILED"), "{text}");
+    assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    let bench = Bench::new();
+    assert!(bench.ok(&["--help"]).contains("import"));
+    assert!(bench.ok(&["import", "--help"]).contains("--records"));
+    assert!(bench.ok(&["--version"]).starts_with("varvite "));
+}
