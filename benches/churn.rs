@@ -97,7 +97,11 @@ fn main() {
             let begun = Instant::now();
             write(&docs, &shuffled(rows, &mut random), &mut random);
             let seconds = begun.elapsed().as_secs_f64();
-            println!("round {round}: {seconds:.1} s, {:.0} MB/s, {:.0} MB on disk", raw as f64 / seconds / 1e6, disk_bytes(&path) as f64 / 1e6);
+            println!(
+                "round {round}: {seconds:.1} s, {:.0} MB/s, {:.0} MB on disk",
+                raw as f64 / seconds / 1e6,
+                disk_bytes(&path) as f64 / 1e6
+            );
         }
         let zipf: Vec<usize> = (0..rows).map(|_| ((rows as f64).powf(random.unit()) - 1.0) as usize).collect();
         write(&docs, &zipf, &mut random);
@@ -120,11 +124,36 @@ fn report(db: &Database, curve: &[(f64, u64)], budgets: u64, raw: u64, user: u64
         println!("  {second:7.1} {:8.0} {}", *bytes as f64 / 1e6, "#".repeat((bytes * 30 / live.max(1)) as usize));
     }
     println!("raw {:.0} MB, live {:.0} MB ({:.3} of raw)", raw as f64 / 1e6, live as f64 / 1e6, live as f64 / raw as f64);
-    println!("peak {:.0} MB = {:.2} x live; bound 2 x live + budgets = {:.0} MB: {}", peak as f64 / 1e6, peak as f64 / live as f64, (2 * live + budgets) as f64 / 1e6, verdict(peak <= 2 * live + budgets));
-    println!("{:.1} s after the last write {:.0} MB = {:.3} x live; bound 1.2 x live + 1 MiB: {}", wait.as_secs_f64(), settled as f64 / 1e6, settled as f64 / live as f64, verdict(settled as f64 <= 1.2 * live as f64 + 1_048_576.0));
+    println!(
+        "peak {:.0} MB = {:.2} x live; bound 2 x live + budgets = {:.0} MB: {}",
+        peak as f64 / 1e6,
+        peak as f64 / live as f64,
+        (2 * live + budgets) as f64 / 1e6,
+        verdict(peak <= 2 * live + budgets)
+    );
+    println!(
+        "{:.1} s after the last write {:.0} MB = {:.3} x live; bound 1.2 x live + 1 MiB: {}",
+        wait.as_secs_f64(),
+        settled as f64 / 1e6,
+        settled as f64 / live as f64,
+        verdict(settled as f64 <= 1.2 * live as f64 + 1_048_576.0)
+    );
     let written = stats.log_bytes_written + stats.flush_bytes_written + stats.compaction_bytes_written;
-    println!("flushes {}, compactions {} (at least 10: {}), stalls {} for {:.1} s", stats.flushes, stats.compactions, verdict(stats.compactions >= 10), stats.stalls, stats.stall_time.as_secs_f64());
-    println!("write amplification, log included: {:.2} (log {:.2}, flush {:.2}, compaction {:.2})", written as f64 / user as f64, stats.log_bytes_written as f64 / user as f64, stats.flush_bytes_written as f64 / user as f64, stats.compaction_bytes_written as f64 / user as f64);
+    println!(
+        "flushes {}, compactions {} (at least 10: {}), stalls {} for {:.1} s",
+        stats.flushes,
+        stats.compactions,
+        verdict(stats.compactions >= 10),
+        stats.stalls,
+        stats.stall_time.as_secs_f64()
+    );
+    println!(
+        "write amplification, log included: {:.2} (log {:.2}, flush {:.2}, compaction {:.2})",
+        written as f64 / user as f64,
+        stats.log_bytes_written as f64 / user as f64,
+        stats.flush_bytes_written as f64 / user as f64,
+        stats.compaction_bytes_written as f64 / user as f64
+    );
 }
 
 fn verdict(holds: bool) -> &'static str {

@@ -1,1 +1,119 @@
-fn main() {}
+//! Criterion benches of the hot paths: put, get, scan, search, flush, compaction, open.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a bench is a program of its own")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "a failed bench may panic")]
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use varvite::{Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options};
+
+const DIMENSION: usize = 384;
+const ROWS: usize = 20_000;
+
+fn vector(seed: usize) -> Vec<f32> {
+    (0..DIMENSION).map(|i| ((seed * 31 + i * 17) % 1009) as f32 / 1009.0 - 0.5).collect()
+}
+
+fn id(row: usize) -> String {
+    format!("doc-{row:08}#chunk-3")
+}
+
+fn buffered() -> Options {
+    Options::default().with_durability(Durability::Buffered)
+}
+
+fn loaded(directory: &std::path::Path) -> (Database, Collection) {
+    let db = Database::open(directory.join("db"), buffered()).unwrap();
+    let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
+    docs.bulk_load((0..ROWS).map(|row| (id(row), Fields::from(vector(row)))), DuplicatePolicy::Refuse).unwrap();
+    (db, docs)
+}
+
+fn writes(c: &mut Criterion) {
+    let directory = tempfile::tempdir_in("target").unwrap();
+    let (_db, docs) = loaded(directory.path());
+    let value = vector(1);
+    let mut row = 0;
+    c.bench_function("put buffered", |b| {
+        b.iter(|| {
+            row = (row + 7919) % ROWS;
+            docs.upsert(id(row), &value).unwrap()
+        })
+    });
+    let synced = docs.durability(Durability::Synced);
+    c.bench_function("put synced", |b| {
+        b.iter(|| {
+            row = (row + 7919) % ROWS;
+            synced.upsert(id(row), &value).unwrap()
+        })
+    });
+}
+
+fn reads(c: &mut Criterion) {
+    let directory = tempfile::tempdir_in("target").unwrap();
+    let (_db, docs) = loaded(directory.path());
+    let ids: Vec<String> = (0..ROWS).map(|row| id(row * 7919 % ROWS)).collect();
+    let mut next = 0;
+    c.bench_function("get", |b| {
+        b.iter(|| {
+            next = (next + 1) % ROWS;
+            black_box(docs.get(&ids[next]).unwrap().unwrap()[0])
+        })
+    });
+    c.bench_function("get missing", |b| b.iter(|| black_box(docs.get("absent").unwrap().is_none())));
+    c.bench_function("scan 20k x 384", |b| b.iter(|| black_box(docs.iter().unwrap().map(|row| row.unwrap()[0]).sum::<f32>())));
+    let query = vector(5);
+    c.bench_function("search 20k x 384", |b| b.iter(|| black_box(docs.search(&query, 10).unwrap())));
+}
+
+fn maintenance(c: &mut Criterion) {
+    let fill = |rows: usize| {
+        let directory = tempfile::tempdir_in("target").unwrap();
+        let db = Database::open(directory.path().join("db"), buffered()).unwrap();
+        let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
+        for row in 0..rows {
+            let _buffered = docs.upsert(id(row * 7919 % rows), &vector(row)).unwrap();
+        }
+        (directory, db)
+    };
+    c.bench_function("flush 2k x 384", |b| {
+        b.iter_batched(
+            || fill(2000),
+            |(directory, db)| {
+                db.flush().unwrap();
+                (directory, db)
+            },
+            BatchSize::PerIteration,
+        )
+    });
+    let overwritten = || {
+        let (directory, db) = fill(2000);
+        db.flush().unwrap();
+        let docs = db.collection("docs").unwrap();
+        for row in 0..1000 {
+            let _buffered = docs.upsert(id(row * 2), &vector(row + 1)).unwrap();
+        }
+        (directory, db)
+    };
+    c.bench_function("compact 3k x 384", |b| {
+        b.iter_batched(
+            overwritten,
+            |(directory, db)| {
+                db.compact().unwrap();
+                (directory, db)
+            },
+            BatchSize::PerIteration,
+        )
+    });
+    let directory = tempfile::tempdir_in("target").unwrap();
+    loaded(directory.path()).0.close().unwrap();
+    c.bench_function("open 20k x 384", |b| b.iter_with_large_drop(|| Database::open(directory.path().join("db"), buffered()).unwrap()));
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    targets = writes, reads, maintenance
+}
+criterion_main!(benches);

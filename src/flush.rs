@@ -9,7 +9,10 @@ use crate::{
     segment::KillSet,
     sync::Arc,
     types::SegmentId,
-    version::{CollectionVersion, Draft, Finished, Frozen, LiveSegment, OutputFile, Pending, Publisher, Shared, Version, View, rehome_kills, write_kills},
+    version::{
+        CollectionVersion, Draft, Finished, Frozen, LiveSegment, OutputFile, Pending, Publisher, Shared, Version, View, rehome_kills,
+        write_kills,
+    },
 };
 
 /// Flushes the frozen memtable, if there is one. Returns whether there was.

@@ -25,7 +25,8 @@ mod version;
 mod write;
 
 pub use database::{
-    Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot, Stats,
+    Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot,
+    Stats,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};

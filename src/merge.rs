@@ -47,10 +47,7 @@ pub(crate) struct Merged<'a> {
 /// Merges inputs by ascending id. Memory: one id block and one payload block an input.
 ///
 /// No two live rows share an id; should damage have made some, the first input wins.
-pub(crate) fn merge(
-    inputs: &[Input],
-    mut emit: impl FnMut(Merged<'_>) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn merge(inputs: &[Input], mut emit: impl FnMut(Merged<'_>) -> Result<()>) -> Result<()> {
     let mut sources = Vec::with_capacity(inputs.len());
     for Input { segment, kills, rows } in inputs {
         let mut source = Source { kills: Arc::clone(kills), cursor: segment.cursor(rows.start), end: rows.end };
@@ -60,7 +57,9 @@ pub(crate) fn merge(
     }
     let mut last: Vec<u8> = Vec::new();
     let mut payload = Vec::new();
-    while let Some(next) = (0..sources.len()).min_by(|a, b| sources.get(*a).map(|s| s.cursor.id()).cmp(&sources.get(*b).map(|s| s.cursor.id()))) {
+    while let Some(next) =
+        (0..sources.len()).min_by(|a, b| sources.get(*a).map(|s| s.cursor.id()).cmp(&sources.get(*b).map(|s| s.cursor.id())))
+    {
         let Some(source) = sources.get_mut(next) else { break };
         if last.is_empty() || last != source.cursor.id() {
             last.clear();

@@ -81,7 +81,10 @@ fn copy(
     let piece = total / pieces + 1;
     let mut open = false;
     let sequence = inputs.iter().map(|(live, _)| live.segment.max_sequence()).max().unwrap_or(0);
-    let sources: Vec<_> = inputs.iter().map(|(live, rows)| Input { segment: Arc::clone(&live.segment), kills: Arc::clone(&live.kills), rows: rows.clone() }).collect();
+    let sources: Vec<_> = inputs
+        .iter()
+        .map(|(live, rows)| Input { segment: Arc::clone(&live.segment), kills: Arc::clone(&live.kills), rows: rows.clone() })
+        .collect();
     merge(&sources, |record| {
         if !open {
             outputs.file()?.begin(dimension)?;

@@ -49,7 +49,9 @@ impl<'a> Outputs<'a> {
 
     pub(crate) fn finish_file(&mut self) -> Result<()> {
         if let Some(file) = self.open.take() {
-            self.finished.push(file.finish()?);
+            let finished = file.finish()?;
+            self.shared.add_unpublished(finished.named.entry.len);
+            self.finished.push(finished);
         }
         Ok(())
     }
@@ -75,6 +77,7 @@ impl<'a> Outputs<'a> {
 
 impl Drop for Outputs<'_> {
     fn drop(&mut self) {
+        self.shared.take_unpublished(self.finished.iter().map(|finished| finished.named.entry.len).sum());
         if !self.published {
             for finished in &self.finished {
                 // Best effort: what stays is an orphan that the next open collects.

@@ -23,7 +23,13 @@ struct Edit {
 
 /// Publishes what a compaction copied. What died since its base is resolved by id against its outputs: kill sets here, pending kills while
 /// no write can happen. `false` if an input is gone.
-pub(crate) fn publish_parts(shared: &Shared, base: &Version, mut parts: Vec<Part>, moved: &[SegmentId], mut outputs: Outputs<'_>) -> Result<bool> {
+pub(crate) fn publish_parts(
+    shared: &Shared,
+    base: &Version,
+    mut parts: Vec<Part>,
+    moved: &[SegmentId],
+    mut outputs: Outputs<'_>,
+) -> Result<bool> {
     outputs.finish_file()?;
     assign_outputs(&mut parts, moved, &outputs);
     let mut publisher = shared.publisher.lock();

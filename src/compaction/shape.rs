@@ -108,7 +108,10 @@ impl Shape {
         let memtable_bytes = shared.options.memtable_bytes as u64 / 2;
         let mut collections = Vec::new();
         for (id, collection) in &version.collections {
-            let runs = collection.runs.iter().map(|run| run.iter().filter(|live| !shared.is_set_aside(live.entry.id)).filter_map(segment_shape).collect::<Vec<_>>());
+            let runs = collection
+                .runs
+                .iter()
+                .map(|run| run.iter().filter(|live| !shared.is_set_aside(live.entry.id)).filter_map(segment_shape).collect::<Vec<_>>());
             let runs: Vec<_> = runs.filter(|run| !run.is_empty()).collect();
             if !runs.is_empty() {
                 collections.push(CollectionShape { id: *id, runs });
@@ -159,7 +162,12 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
         let (referenced, kills_due) = used.get(number).copied().unwrap_or_default();
         let dead_bytes = placed.saturating_sub(referenced);
         let orphaned_due = dead_bytes > 0 && publisher.dead_for(*number, now) >= erase_after;
-        FileShape { number: *number, bytes: named.entry.len, dead_bytes, erase_due: (kills_due || orphaned_due) && referenced > 0 && !set_aside.contains(number) }
+        FileShape {
+            number: *number,
+            bytes: named.entry.len,
+            dead_bytes,
+            erase_due: (kills_due || orphaned_due) && referenced > 0 && !set_aside.contains(number),
+        }
     };
     publisher.files().iter().map(shape).collect()
 }

@@ -92,7 +92,7 @@ fn limit_runs(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Option
     let chosen = by_size.get(..count)?;
     let bytes: u64 = chosen.iter().map(|(bytes, _)| bytes).sum();
     // A merge needs room for its outputs until its inputs go; range by range it needs less.
-    let room = collection.live_bytes() + collection.live_bytes() * 4 / 5 + (32 << 20);
+    let room = collection.live_bytes() + collection.live_bytes() * 3 / 5 + (16 << 20);
     if mode != Mode::Full && collection.total_bytes() + bytes > room {
         return sweep(collection);
     }

@@ -20,7 +20,9 @@ const INLINE_STEPS: usize = 64;
 pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<Vec<Worker>> {
     let flusher = (Arc::clone(shared), Arc::clone(committer));
     let compactor = Arc::clone(shared);
-    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| Worker::spawn(name, body).map_err(|source| Error::io(format_args!("start {name}"), source));
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        Worker::spawn(name, body).map_err(|source| Error::io(format_args!("start {name}"), source))
+    };
     let flush = spawn("varvite-flush", Box::new(move || flush_loop(&flusher.0, &flusher.1)))?;
     let compact = spawn("varvite-compact", Box::new(move || compact_loop(&compactor)))?;
     Ok(vec![flush, compact])

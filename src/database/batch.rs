@@ -130,7 +130,6 @@ impl Batch {
 
 /// A committed batch.
 #[derive(Debug)]
-#[must_use = "a buffered commit is durable only after `wait`"]
 pub struct Commit {
     inner: Arc<Inner>,
     outcome: Outcome,

@@ -208,8 +208,11 @@ fn find_kills(existing: Option<&CollectionVersion>, segments: &[&Arc<LiveSegment
                 _ => None,
             };
             if (recurs || present.is_some()) && policy == DuplicatePolicy::Refuse {
-                let (kind, what) =
-                    if recurs { (ErrorKind::InvalidArgument, "occurs twice in the input") } else { (ErrorKind::AlreadyExists, "exists already") };
+                let (kind, what) = if recurs {
+                    (ErrorKind::InvalidArgument, "occurs twice in the input")
+                } else {
+                    (ErrorKind::AlreadyExists, "exists already")
+                };
                 return Err(Error::new(kind, format!("record {} {what}", id.escape_ascii())));
             }
             if recurs {

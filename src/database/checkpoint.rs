@@ -40,7 +40,8 @@ impl Database {
     /// ```
     pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let target = Directory::create(path).map_err(|source| Error::io(format_args!("create the directory {}", path.display()), source))?;
+        let target =
+            Directory::create(path).map_err(|source| Error::io(format_args!("create the directory {}", path.display()), source))?;
         self.checkpoint_on(Arc::new(target))
     }
 

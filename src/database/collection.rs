@@ -261,7 +261,11 @@ impl Collection {
     /// assert_eq!(docs.count()?, 100);
     /// # Ok::<(), varvite::Error>(())
     /// ```
-    pub fn bulk_load<'a, I: AsRef<[u8]>>(&self, entries: impl IntoIterator<Item = (I, Fields<'a>)>, policy: DuplicatePolicy) -> Result<u64> {
+    pub fn bulk_load<'a, I: AsRef<[u8]>>(
+        &self,
+        entries: impl IntoIterator<Item = (I, Fields<'a>)>,
+        policy: DuplicatePolicy,
+    ) -> Result<u64> {
         bulk_load(self, entries.into_iter(), policy)
     }
 

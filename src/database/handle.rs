@@ -131,7 +131,9 @@ impl Database {
     /// As [`Database::open`].
     pub fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
         if storage.environment().network && !options.allow_network_file_system {
-            return Err(Error::invalid("this is a network file system, whose locks may not hold: set `allow_network_file_system` to use it"));
+            return Err(Error::invalid(
+                "this is a network file system, whose locks may not hold: set `allow_network_file_system` to use it",
+            ));
         }
         let Opened { shared, lock, beacon, damages } = open_writable(storage, options)?;
         let committer = Arc::new(Committer::new(Arc::clone(&shared), beacon));
@@ -356,7 +358,8 @@ impl Writer {
         if self.lock.lock().as_ref().is_none_or(|lock| lock.is_mine()) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Locked, "this process was forked from the one that opened the database").with_remedy("open it again here"))
+        Err(Error::new(ErrorKind::Locked, "this process was forked from the one that opened the database")
+            .with_remedy("open it again here"))
     }
 
     fn close(&self) -> Result<()> {

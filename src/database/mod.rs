@@ -14,7 +14,6 @@ mod recover;
 mod snapshot;
 mod stats;
 
-
 pub use batch::{Batch, Commit};
 pub use bulk::DuplicatePolicy;
 pub use collection::{Collection, Hit};
@@ -23,6 +22,5 @@ pub use purge::PurgeReceipt;
 
 pub use snapshot::{CollectionSnapshot, Snapshot};
 pub use stats::{CollectionStats, Stats};
-
 
 pub(crate) use handle::Inner;

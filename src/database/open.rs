@@ -79,7 +79,8 @@ fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result
     }
     let store = ManifestStore::create(Arc::clone(&storage), database)?;
     let view = View::new(Arc::new(Catalog::default()), Arc::new(Memtable::new()), Arc::new(Version::default()), Counts::default(), 0);
-    let recovered = Recovered { view, catalog: Catalog::default(), files: std::collections::BTreeMap::new(), next_sequence: 1, replayed: 0 };
+    let recovered =
+        Recovered { view, catalog: Catalog::default(), files: std::collections::BTreeMap::new(), next_sequence: 1, replayed: 0 };
     start(storage, options, store, recovered, next_file, 1)
 }
 
@@ -95,7 +96,14 @@ fn new_id(storage: &dyn Storage) -> Result<FileId> {
 }
 
 /// Makes two new logs and publishes a manifest that names them and whatever was recovered, flushed.
-fn start(storage: Arc<dyn Storage>, options: Options, store: ManifestStore, recovered: Recovered, next_file: u64, next_segment: u64) -> Result<Shared> {
+fn start(
+    storage: Arc<dyn Storage>,
+    options: Options,
+    store: ManifestStore,
+    recovered: Recovered,
+    next_file: u64,
+    next_segment: u64,
+) -> Result<Shared> {
     let database = store.database();
     let first = SpareLog::create(&*storage, database, next_file, new_id(&*storage)?)?;
     let second = match new_id(&*storage).and_then(|id| SpareLog::create(&*storage, database, next_file + 1, id)) {
@@ -110,7 +118,8 @@ fn start(storage: Arc<dyn Storage>, options: Options, store: ManifestStore, reco
         discard_logs(&*storage, next_file);
         error
     })?;
-    let writer = WriterState { log, activation_unsynced: true, spare: Some(second), older: Vec::new(), next_sequence, catalog: catalog.clone() };
+    let writer =
+        WriterState { log, activation_unsynced: true, spare: Some(second), older: Vec::new(), next_sequence, catalog: catalog.clone() };
     let view = if replayed > 0 {
         let memtable = Arc::clone(&view.active);
         // No log of the new manifest is before number 0: the old ones are orphans once it is published.

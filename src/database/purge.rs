@@ -32,7 +32,8 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     let outcome = collection.inner().commit(batch, Durability::Synced)?;
     // The log and the memtable go with the flush; superseded manifests went with its publication.
     flush_all(shared)?;
-    let mut receipt = PurgeReceipt { deleted: outcome.existed.iter().filter(|existed| **existed).count() as u64, ..PurgeReceipt::default() };
+    let mut receipt =
+        PurgeReceipt { deleted: outcome.existed.iter().filter(|existed| **existed).count() as u64, ..PurgeReceipt::default() };
     let mut linked = Vec::new();
     run_until_done(shared, || {
         let choice = rewrite_choice(shared, id, ids)?;
@@ -54,7 +55,9 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     receipt.cannot_vouch_for = linked;
     let pinned = shared.publisher.lock().pinned_bytes();
     if pinned > 0 {
-        receipt.cannot_vouch_for.push(format!("{pinned} bytes of removed files that snapshots, rows or iterators of this process keep open"));
+        receipt
+            .cannot_vouch_for
+            .push(format!("{pinned} bytes of removed files that snapshots, rows or iterators of this process keep open"));
     }
     receipt.cannot_vouch_for.push("files that other processes keep open".to_owned());
     receipt.cannot_vouch_for.push("blocks that the file system has freed and the device has not erased".to_owned());

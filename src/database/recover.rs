@@ -171,7 +171,9 @@ impl Replay<'_> {
             Operation::DropCollection { id } => self.catalog.remove(id),
             Operation::RenameCollection { id, name } => self.catalog.rename(id, name),
             Operation::Put { collection, replaces, ordinal, id, payload, vector } => {
-                let Some(meta) = self.catalog.get(collection) else { return Err(Error::corruption(format!("a put into collection {collection}, which does not exist"))) };
+                let Some(meta) = self.catalog.get(collection) else {
+                    return Err(Error::corruption(format!("a put into collection {collection}, which does not exist")));
+                };
                 let dimension = meta.dimension;
                 self.kill(collection, id, sequence)?;
                 self.catalog.ordinal_used(collection, ordinal);

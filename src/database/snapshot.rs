@@ -169,7 +169,10 @@ impl CollectionSnapshot {
         }
         let dimension = self.meta.dimension.get();
         if queries.is_empty() || !queries.len().is_multiple_of(dimension) {
-            return Err(Error::invalid(format!("{} elements are no whole queries: the collection has dimension {dimension}", queries.len())));
+            return Err(Error::invalid(format!(
+                "{} elements are no whole queries: the collection has dimension {dimension}",
+                queries.len()
+            )));
         }
         let queries: Vec<&[f32]> = queries.chunks_exact(dimension).collect();
         let allow_non_finite = self.inner.options().allow_non_finite;

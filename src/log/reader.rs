@@ -186,7 +186,9 @@ impl Frames<'_> {
         let mut proven = self.durable;
         for (index, word) in rest.chunks_exact(8).enumerate() {
             // Free space is zero, and a valid header never starts with a zero length.
-            if word != [0; 8] && let Some((header, _)) = self.header_at((start + index * 8) as u64) {
+            if word != [0; 8]
+                && let Some((header, _)) = self.header_at((start + index * 8) as u64)
+            {
                 proven = proven.max(header.durable_through);
             }
         }

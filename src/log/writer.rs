@@ -183,7 +183,8 @@ impl LogWriter {
     }
 
     fn write(&mut self, buffer: &[u8]) -> Result<(), AppendError> {
-        let describe = |verb: &str, source| Error::io(format_args!("{verb} {}", log_name(self.number)), source).in_file(log_name(self.number));
+        let describe =
+            |verb: &str, source| Error::io(format_args!("{verb} {}", log_name(self.number)), source).in_file(log_name(self.number));
         let end = self.end + buffer.len() as u64;
         if end > self.allocated {
             let step = (self.step * 2).min(ALLOCATION_STEP_MAX);
@@ -212,7 +213,9 @@ impl LogWriter {
 
     /// Makes every frame durable. After an error nothing is known: the caller must never try again.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(|source| Error::io(format_args!("sync {}", log_name(self.number)), source).in_file(log_name(self.number)))?;
+        self.file
+            .sync_data()
+            .map_err(|source| Error::io(format_args!("sync {}", log_name(self.number)), source).in_file(log_name(self.number)))?;
         self.synced = self.end;
         Ok(())
     }

@@ -44,7 +44,8 @@ fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
     if bytes.len() != FLOOR_BYTES {
         let damage = Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len()));
         // One whole slot still tells the floor; less does not.
-        let mut decoded = bytes.get(..SLOT_BYTES).map_or_else(|| Err(damage.clone()), floor::decode).map_err(|error| error.in_file(FLOOR))?;
+        let mut decoded =
+            bytes.get(..SLOT_BYTES).map_or_else(|| Err(damage.clone()), floor::decode).map_err(|error| error.in_file(FLOOR))?;
         decoded.damages.push(damage.in_file(FLOOR));
         return Ok(decoded);
     }
@@ -69,7 +70,11 @@ impl ManifestStore {
         let newest = parsed.iter().filter_map(|name| if let FileName::Manifest(number) = name { Some(*number) } else { None }).max();
         if !parsed.contains(&FileName::Floor) {
             let ours = parsed.iter().any(|name| matches!(name, FileName::Manifest(_) | FileName::Log(_) | FileName::Segment(_)));
-            return if ours { Err(Error::corruption("the file is missing, so a lost manifest would go unnoticed").in_file(FLOOR)) } else { Ok(None) };
+            return if ours {
+                Err(Error::corruption("the file is missing, so a lost manifest would go unnoticed").in_file(FLOOR))
+            } else {
+                Ok(None)
+            };
         }
         let decoded = match read_floor(storage) {
             Ok(decoded) => decoded,
@@ -143,6 +148,7 @@ impl ManifestStore {
 }
 
 fn missing(floor: u64, newest: Option<u64>) -> Error {
-    let found = newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
+    let found =
+        newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
     Error::corruption(format!("the file is missing: FLOOR proves that it was durable, but {found}")).in_file(manifest_name(floor))
 }

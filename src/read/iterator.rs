@@ -4,11 +4,7 @@ use super::{
     Row,
     source::{Bounds, Source},
 };
-use crate::{
-    error::Result,
-    types::CollectionId,
-    version::Reading,
-};
+use crate::{error::Result, types::CollectionId, version::Reading};
 
 /// The records of a collection in ascending order of their ids, as they were when the iterator was made; from either end.
 ///
@@ -73,10 +69,15 @@ impl Rows {
             return Err(damage);
         }
         let heads = sources.iter_mut().filter(|source| source.head_id().is_some());
-        let next = if reverse { heads.max_by(|a, b| a.head_id().cmp(&b.head_id())) } else { heads.min_by(|a, b| a.head_id().cmp(&b.head_id())) };
+        let next =
+            if reverse { heads.max_by(|a, b| a.head_id().cmp(&b.head_id())) } else { heads.min_by(|a, b| a.head_id().cmp(&b.head_id())) };
         let Some(next) = next else { return Ok(None) };
         let id = next.head_id().unwrap_or_default();
-        let met = if reverse { self.front.as_deref().is_some_and(|front| id <= front) } else { self.back.as_deref().is_some_and(|back| id >= back) };
+        let met = if reverse {
+            self.front.as_deref().is_some_and(|front| id <= front)
+        } else {
+            self.back.as_deref().is_some_and(|back| id >= back)
+        };
         if met {
             return Ok(None);
         }
@@ -88,7 +89,9 @@ impl Rows {
 fn is_empty(bounds: &Bounds) -> bool {
     match (&bounds.0, &bounds.1) {
         (Bound::Included(a), Bound::Included(b)) => a > b,
-        (Bound::Included(a), Bound::Excluded(b)) | (Bound::Excluded(a), Bound::Included(b)) | (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
+        (Bound::Included(a), Bound::Excluded(b)) | (Bound::Excluded(a), Bound::Included(b)) | (Bound::Excluded(a), Bound::Excluded(b)) => {
+            a >= b
+        }
         _ => false,
     }
 }

@@ -24,8 +24,19 @@ pub(crate) struct Source {
 }
 
 enum Kind {
-    Memtable { memtable: Arc<Memtable>, collection: CollectionId, page: VecDeque<MemRow>, rest: (Bound<Vec<u8>>, Bound<Vec<u8>>), ended: bool },
-    Run { segments: Vec<Arc<LiveSegment>>, index: usize, rows: std::ops::Range<u32>, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) },
+    Memtable {
+        memtable: Arc<Memtable>,
+        collection: CollectionId,
+        page: VecDeque<MemRow>,
+        rest: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        ended: bool,
+    },
+    Run {
+        segments: Vec<Arc<LiveSegment>>,
+        index: usize,
+        rows: std::ops::Range<u32>,
+        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    },
 }
 
 enum Head {

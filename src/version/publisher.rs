@@ -106,7 +106,12 @@ impl Publisher {
         files.extend(added.into_iter().map(|named| (named.entry.number, named)));
         let used = version.files();
         let mut unused: Vec<NamedFile> = Vec::new();
-        files.retain(|number, named| used.contains(number) || { unused.push(named.clone()); false });
+        files.retain(|number, named| {
+            used.contains(number) || {
+                unused.push(named.clone());
+                false
+            }
+        });
         let (next_file, next_segment) = shared.unused_numbers();
         let mut manifest = Manifest {
             flushed_through: version.flushed_through,
@@ -147,7 +152,14 @@ impl Publisher {
         Ok(())
     }
 
-    fn install(&mut self, shared: &Shared, version: Version, spare: Option<SpareLog>, retire: Option<FileNumber>, fill: impl FnOnce(&View) -> Result<()>) -> Result<()> {
+    fn install(
+        &mut self,
+        shared: &Shared,
+        version: Version,
+        spare: Option<SpareLog>,
+        retire: Option<FileNumber>,
+        fill: impl FnOnce(&View) -> Result<()>,
+    ) -> Result<()> {
         let mut writer = shared.writer.lock();
         let view = shared.view();
         // The manifest names it already: a view that does not fit it must stop the writer.

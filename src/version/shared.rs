@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     /// When a batch was last committed, in microseconds of the clock.
     last_write: AtomicU64,
     stopping: AtomicBool,
+    /// Bytes of segment files being written.
+    unpublished: AtomicU64,
     /// Something that background work or a waiting writer may be interested in has changed.
     signal: Mutex<u64>,
     changed: Condvar,
@@ -99,6 +101,7 @@ impl Shared {
             compaction_error: Mutex::new(None),
             last_write: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            unpublished: AtomicU64::new(0),
             signal: Mutex::new(0),
             changed: Condvar::new(),
         }
@@ -166,8 +169,18 @@ impl Shared {
         self.poisoned.load(Ordering::Acquire)
     }
 
+    /// Files being written count: they are on the device before a manifest names them.
     pub(crate) fn space(&self) -> Space {
-        *self.space.lock()
+        let named = *self.space.lock();
+        Space { total: named.total + self.unpublished.load(Ordering::Relaxed), ..named }
+    }
+
+    pub(crate) fn add_unpublished(&self, bytes: u64) {
+        self.unpublished.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_unpublished(&self, bytes: u64) {
+        self.unpublished.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn set_space(&self, space: Space) {

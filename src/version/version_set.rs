@@ -131,7 +131,10 @@ impl Version {
     /// A copy in which segments are replaced (`Some(Some)`), dropped (`Some(None)`) or kept (`None`); runs left empty disappear.
     pub(crate) fn edited(&self, mut change: impl FnMut(&Arc<LiveSegment>) -> Option<Option<Arc<LiveSegment>>>) -> Self {
         let collections = self.collections.iter().map(|(id, collection)| {
-            let runs = collection.runs.iter().map(|run| run.iter().filter_map(|live| change(live).unwrap_or_else(|| Some(Arc::clone(live)))).collect());
+            let runs = collection
+                .runs
+                .iter()
+                .map(|run| run.iter().filter_map(|live| change(live).unwrap_or_else(|| Some(Arc::clone(live)))).collect());
             let runs: Vec<Vec<_>> = runs.filter(|run: &Vec<_>| !run.is_empty()).collect();
             let (meta, next_ordinal) = (Arc::clone(&collection.meta), collection.next_ordinal);
             (*id, Arc::new(CollectionVersion { meta, next_ordinal, runs }))

@@ -62,7 +62,10 @@ impl Patch {
             return Err(Error::invalid(format!("a uri of {uri} bytes refused: at most {URI_BYTES_MAX}")));
         }
         // Encoding checks the metadata limits; a batch must be refused before it is queued.
-        crate::format::payload::encode(&Payload { metadata: self.metadata.clone().unwrap_or_default(), ..Payload::default() }, &mut Vec::new())
+        crate::format::payload::encode(
+            &Payload { metadata: self.metadata.clone().unwrap_or_default(), ..Payload::default() },
+            &mut Vec::new(),
+        )
     }
 }
 

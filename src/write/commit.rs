@@ -120,7 +120,12 @@ impl Committer {
         self.shared.notify();
     }
 
-    fn commit_group<'a>(&self, writer: &mut WriterState, tickets: &'a [Arc<Ticket>], accepted: &mut Vec<&'a Arc<Ticket>>) -> Result<Vec<Outcome>> {
+    fn commit_group<'a>(
+        &self,
+        writer: &mut WriterState,
+        tickets: &'a [Arc<Ticket>],
+        accepted: &mut Vec<&'a Arc<Ticket>>,
+    ) -> Result<Vec<Outcome>> {
         let shared = &*self.shared;
         if let Err(error) = shared.check_healthy() {
             accepted.extend(tickets);

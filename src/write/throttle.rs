@@ -22,7 +22,8 @@ pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
     loop {
         let seen = shared.changes();
         let view = shared.view();
-        let full = view.frozen.is_some() && view.memtables().map(|memtable| memtable.bytes()).sum::<usize>() > shared.options.memtable_bytes;
+        let full =
+            view.frozen.is_some() && view.memtables().map(|memtable| memtable.bytes()).sum::<usize>() > shared.options.memtable_bytes;
         if !full {
             break;
         }
