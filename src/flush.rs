@@ -6,7 +6,6 @@ use crate::{
     error::Result,
     memtable::Newest,
     observe::event,
-    segment::KillSet,
     sync::Arc,
     types::SegmentId,
     version::{
@@ -37,7 +36,7 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
     let mut output = OutputFile::create(shared)?;
-    let placed = write_rows(shared, &mut output, frozen)?;
+    let placed = write_rows(&mut output, frozen)?;
     output.builder()?.sync()?;
     let edits = write_flush_kills(shared, &mut output, &view.version, frozen)?;
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
@@ -73,7 +72,7 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
 type Placed = Vec<(u32, Vec<crate::memtable::MemRow>)>;
 
 /// Writes the newest version of every id; returns the rows per collection in the order of the segments.
-fn write_rows(_shared: &Shared, output: &mut OutputFile<'_>, frozen: &Frozen) -> Result<Placed> {
+fn write_rows(output: &mut OutputFile<'_>, frozen: &Frozen) -> Result<Placed> {
     let mut placed = Vec::new();
     for meta in frozen.catalog.collections.values() {
         let newest = frozen.memtable.newest(meta.id).into_iter();

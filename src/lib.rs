@@ -31,4 +31,4 @@ pub use database::{
 pub use error::{Error, ErrorKind, Result};
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
 pub use read::{Row, Rows};
-pub use types::{Dimension, Fields, Metadata, Metric, Payload, Record, Value};
+pub use types::{Fields, Metadata, Metric, Payload, Record, Value};

@@ -7,7 +7,5 @@ mod shape;
 mod strategy;
 
 pub(crate) use job::run;
-pub(crate) use outputs::{Outputs, Part};
-pub(crate) use publish::publish_parts;
 pub(crate) use shape::{Shape, rewrite_choice};
 pub(crate) use strategy::{Choice, Mode, choose};

@@ -67,7 +67,7 @@ impl Database {
         }
         let next = manifest.next_file;
         manifest.next_file += 2;
-        let mut new_log = |number| {
+        let new_log = |number| {
             let id = random_id(&*target.environment().random).map_err(|source| Error::io("draw a random number", source))?;
             SpareLog::create(&*target, database, number, id)
         };

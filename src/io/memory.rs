@@ -3,7 +3,7 @@
 use std::{any::Any, collections::BTreeMap, collections::BTreeSet, io, process};
 
 use super::{
-    Bytes, Environment, FileInfo, Lock, ReadFile, Storage, SystemClock, SystemRandom, WriteFile,
+    Bytes, Environment, FileInfo, Lock, ReadFile, Storage, WriteFile,
     buffer::{overwrite, read_exact, resize},
     publish,
     publish::check_name,

@@ -5,7 +5,7 @@ use crate::{
         manifest::Manifest,
         names::{FLOOR, FileName, manifest_name},
     },
-    io::{FileInfo, ReadFile, Storage},
+    io::{FileInfo, Storage},
     sync::Arc,
     types::FileId,
 };
@@ -76,10 +76,7 @@ impl ManifestStore {
                 Ok(None)
             };
         }
-        let decoded = match read_floor(storage) {
-            Ok(decoded) => decoded,
-            Err(error) => return Err(error),
-        };
+        let decoded = read_floor(storage)?;
         let Some(newest) = newest else {
             return match decoded.floor.floor {
                 0 => Ok(None),
@@ -105,7 +102,7 @@ impl ManifestStore {
 
     /// Goes on from what [`Self::load`] found.
     pub(crate) fn resume(storage: Arc<dyn Storage>, loaded: &Loaded) -> Self {
-        Self { storage, floor: loaded.floor.clone(), newest: loaded.manifest.number }
+        Self { storage, floor: loaded.floor, newest: loaded.manifest.number }
     }
 
     /// Publishes a complete manifest under the next number and raises the floor to it.
@@ -125,7 +122,7 @@ impl ManifestStore {
     }
 
     fn raise_floor(&mut self, number: u64) -> Result<()> {
-        let next = Floor { generation: self.floor.generation + 1, floor: number, ..self.floor.clone() };
+        let next = Floor { generation: self.floor.generation + 1, floor: number, ..self.floor };
         let write = || {
             let file = self.storage.open_write(FLOOR)?;
             file.write_at(floor::slot_offset(next.generation), &floor::encode_slot(&next))?;

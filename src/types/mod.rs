@@ -8,9 +8,9 @@ mod record;
 
 pub use metadata::{Metadata, Value};
 pub use metric::Metric;
-pub use names::check_collection_name;
-pub use number::{
-    BATCH_BYTES_MAX, CollectionId, DIMENSION_MAX, DOCUMENT_BYTES_MAX, Dimension, FileId, FileNumber, ID_BYTES_MAX, METADATA_BYTES_MAX,
+pub(crate) use names::check_collection_name;
+pub(crate) use number::{
+    BATCH_BYTES_MAX, CollectionId, DOCUMENT_BYTES_MAX, Dimension, FileId, FileNumber, ID_BYTES_MAX, METADATA_BYTES_MAX,
     Ordinal, SegmentId, Sequence, URI_BYTES_MAX, check_id,
 };
 pub use record::{Fields, Payload, Record};

@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 
 /// Accepts 1 to 255 bytes that can stand as a file name nowhere outside their directory.
-pub fn check_collection_name(name: &str) -> Result<()> {
+pub(crate) fn check_collection_name(name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "it is empty"
     } else if name.len() > 255 {

@@ -3,39 +3,39 @@ use std::fmt;
 use crate::error::{Error, Result};
 
 /// Number of a batch, rising by one from batch to batch.
-pub type Sequence = u64;
+pub(crate) type Sequence = u64;
 /// Insertion ordinal of a record in its collection.
-pub type Ordinal = u64;
+pub(crate) type Ordinal = u64;
 /// Number in the name of a log or segment file.
-pub type FileNumber = u64;
+pub(crate) type FileNumber = u64;
 /// Identity of a segment, whichever file it stands in.
-pub type SegmentId = u64;
+pub(crate) type SegmentId = u64;
 /// Identity of a collection; never reused.
-pub type CollectionId = u32;
+pub(crate) type CollectionId = u32;
 
 /// Largest dimension of a collection.
-pub const DIMENSION_MAX: usize = 65_535;
+pub(crate) const DIMENSION_MAX: usize = 65_535;
 /// Longest id, in bytes.
-pub const ID_BYTES_MAX: usize = 65_535;
+pub(crate) const ID_BYTES_MAX: usize = 65_535;
 /// Longest document, in bytes.
-pub const DOCUMENT_BYTES_MAX: usize = 64 << 20;
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 /// Longest encoded metadata, in bytes.
-pub const METADATA_BYTES_MAX: usize = 64 << 20;
+pub(crate) const METADATA_BYTES_MAX: usize = 64 << 20;
 /// Longest uri, in bytes.
-pub const URI_BYTES_MAX: usize = 65_535;
+pub(crate) const URI_BYTES_MAX: usize = 65_535;
 /// Longest encoded batch, in bytes.
-pub const BATCH_BYTES_MAX: usize = 1 << 30;
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// Number of f32 elements of every vector of a collection, 1 to 65,535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Dimension(u32);
+pub(crate) struct Dimension(u32);
 
 impl Dimension {
     /// Checks the range.
     ///
     /// # Errors
     /// `InvalidArgument` outside 1 to 65,535.
-    pub fn new(elements: usize) -> Result<Self> {
+    pub(crate) fn new(elements: usize) -> Result<Self> {
         match u32::try_from(elements) {
             Ok(value @ 1..=65_535) => Ok(Self(value)),
             _ => Err(Error::invalid(format!("dimension {elements} refused: 1 to {DIMENSION_MAX} are possible"))),
@@ -44,25 +44,25 @@ impl Dimension {
 
     /// Elements.
     #[must_use]
-    pub const fn get(self) -> usize {
+    pub(crate) const fn get(self) -> usize {
         self.0 as usize
     }
 
     /// Elements, as it stands on disk.
     #[must_use]
-    pub const fn as_u32(self) -> u32 {
+    pub(crate) const fn as_u32(self) -> u32 {
         self.0
     }
 
     /// Bytes of one vector.
     #[must_use]
-    pub const fn bytes(self) -> usize {
+    pub(crate) const fn bytes(self) -> usize {
         self.0 as usize * 4
     }
 
     /// Bytes from row to row in segments and memtables: rounded up to 64 where that costs at most 3 %.
     #[must_use]
-    pub const fn stride(self) -> usize {
+    pub(crate) const fn stride(self) -> usize {
         let packed = self.bytes();
         let padded = packed.next_multiple_of(64);
         if padded * 100 <= packed * 103 { padded } else { packed }
@@ -77,7 +77,7 @@ impl fmt::Display for Dimension {
 
 /// 16 random bytes that name a database, a file or a writer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct FileId(pub [u8; 16]);
+pub(crate) struct FileId(pub(crate) [u8; 16]);
 
 impl fmt::Display for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +92,7 @@ impl fmt::Debug for FileId {
 }
 
 /// Accepts ids of 1 to 65,535 bytes.
-pub fn check_id(id: &[u8]) -> Result<()> {
+pub(crate) fn check_id(id: &[u8]) -> Result<()> {
     match id.len() {
         0 => Err(Error::invalid("an id must have at least one byte")),
         1..=ID_BYTES_MAX => Ok(()),

@@ -74,7 +74,6 @@ impl Patch {
 pub(crate) struct Write {
     pub(crate) action: Action,
     pub(crate) collection: CollectionId,
-    pub(crate) dimension: Dimension,
     id: Range<usize>,
     /// Elements of the batch's vectors.
     vector: Option<Range<usize>>,
@@ -134,16 +133,15 @@ impl WriteBatch {
         let vector = fields.vector.as_deref().map(|vector| self.push_vector(vector));
         let id = self.push_id(id);
         let patch = (!patch.is_empty()).then(|| Box::new(patch));
-        let Target { collection, dimension, .. } = target;
-        self.operations.push(BatchOperation::Write(Write { action, collection, dimension, id, vector, patch }));
+        self.operations.push(BatchOperation::Write(Write { action, collection: target.collection, id, vector, patch }));
         Ok(())
     }
 
     pub(crate) fn delete(&mut self, target: Target, id: &[u8]) -> Result<()> {
         check_id(id)?;
         let id = self.push_id(id);
-        let Target { collection, dimension, .. } = target;
-        self.operations.push(BatchOperation::Write(Write { action: Action::Delete, collection, dimension, id, vector: None, patch: None }));
+        let collection = target.collection;
+        self.operations.push(BatchOperation::Write(Write { action: Action::Delete, collection, id, vector: None, patch: None }));
         Ok(())
     }
 

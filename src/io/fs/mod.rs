@@ -13,7 +13,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{Environment, FileInfo, Lock, ReadFile, Storage, SystemClock, SystemRandom, WriteFile, publish, publish::check_name};
+use super::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, publish, publish::check_name};
 use crate::sync::{Arc, Mutex};
 use file::RegularFile;
 use lock::FileLock;
