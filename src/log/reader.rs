@@ -67,7 +67,7 @@ pub(crate) fn activation(bytes: &[u8], database: FileId, entry: &LogEntry) -> Re
 
 /// Reads the frames of a log file; one that was never activated has none.
 pub(crate) fn scan(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd) -> Result<LogScan> {
-    let mut frames = Frames { bytes, file: entry.file, offset: FRAMES_START, chain: Chain::default(), durable: FRAMES_START };
+    let mut frames = Frames::new(bytes, entry.file);
     if !activated {
         if frames.proven_behind() > FRAMES_START {
             return Err(Error::corruption("both copies of the activation record are damaged").at(4096));
@@ -112,22 +112,29 @@ impl Activation {
     }
 }
 
-struct Frames<'a> {
+/// The frames of a log file, read one batch after the other.
+pub(super) struct Frames<'a> {
     bytes: &'a [u8],
     file: FileId,
-    offset: u64,
+    pub(super) offset: u64,
     chain: Chain,
     durable: u64,
 }
 
+impl<'a> Frames<'a> {
+    pub(super) fn new(bytes: &'a [u8], file: FileId) -> Self {
+        Self { bytes, file, offset: FRAMES_START, chain: Chain::default(), durable: FRAMES_START }
+    }
+}
+
 impl Frames<'_> {
-    fn header_at(&self, offset: u64) -> Option<(FrameHeader, &[u8; FRAME_HEADER_BYTES])> {
+    pub(super) fn header_at(&self, offset: u64) -> Option<(FrameHeader, &[u8; FRAME_HEADER_BYTES])> {
         let bytes = self.bytes.get(usize::try_from(offset).ok()?..)?.first_chunk::<FRAME_HEADER_BYTES>()?;
         Some((FrameHeader::decode(bytes, self.file, offset)?, bytes))
     }
 
     /// Reads whole batches up to `limit`; says why it stopped before it, if it did. The chain covers whole batches only.
-    fn read_batches(&mut self, limit: u64) -> (Vec<LogBatch>, u64, Option<Error>) {
+    pub(super) fn read_batches(&mut self, limit: u64) -> (Vec<LogBatch>, u64, Option<Error>) {
         let mut batches: Vec<LogBatch> = Vec::new();
         let mut end = self.offset;
         while end < limit {
@@ -145,7 +152,7 @@ impl Frames<'_> {
         (batches, end, None)
     }
 
-    fn read_batch(&mut self, previous: Option<Sequence>) -> Result<LogBatch> {
+    pub(super) fn read_batch(&mut self, previous: Option<Sequence>) -> Result<LogBatch> {
         let start = self.offset;
         let mut chain = self.chain;
         let mut body = Vec::new();
@@ -180,7 +187,7 @@ impl Frames<'_> {
     }
 
     /// The proven durable-through: the greatest such field of any valid frame header, damage or not before it.
-    fn proven_behind(&self) -> u64 {
+    pub(super) fn proven_behind(&self) -> u64 {
         let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let rest = self.bytes.get(start..).unwrap_or_default();
         let mut proven = self.durable;

@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
 }
 
 /// Reads a whole file.
-fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
+pub(super) fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
     let fill = || {
         let file = storage.open_read(name)?;
         let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
@@ -39,7 +39,7 @@ fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
     fill().map_err(|source| Error::io(format_args!("read {name}"), source).in_file(name))
 }
 
-fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
+pub(super) fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
     let bytes = read(storage, FLOOR)?;
     if bytes.len() != FLOOR_BYTES {
         let damage = Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len()));
@@ -144,8 +144,7 @@ impl ManifestStore {
     }
 }
 
-fn missing(floor: u64, newest: Option<u64>) -> Error {
-    let found =
-        newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
+pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {
+    let found = newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
     Error::corruption(format!("the file is missing: FLOOR proves that it was durable, but {found}")).in_file(manifest_name(floor))
 }
