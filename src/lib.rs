@@ -5,6 +5,7 @@ compile_error!("varvite needs a 64-bit little-endian target: stored rows are rea
 
 mod compaction;
 mod database;
+mod dump;
 mod error;
 mod flush;
 mod format;
@@ -28,6 +29,7 @@ pub use database::{
     Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot,
     Stats,
 };
+pub use dump::dump;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
 pub use read::{Row, Rows};

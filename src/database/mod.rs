@@ -13,6 +13,7 @@ mod recover;
 
 mod snapshot;
 mod stats;
+mod verify;
 
 pub use batch::{Batch, Commit};
 pub use bulk::DuplicatePolicy;
@@ -22,5 +23,6 @@ pub use purge::PurgeReceipt;
 
 pub use snapshot::{CollectionSnapshot, Snapshot};
 pub use stats::{CollectionStats, Stats};
+pub use verify::VerifyReport;
 
 pub(crate) use handle::Inner;

@@ -98,7 +98,7 @@ fn pause(storage: &dyn Storage) {
 }
 
 /// Beside a live writer its synced point; else recovery's rule.
-fn read_cut(storage: &dyn Storage) -> Result<Cut> {
+pub(super) fn read_cut(storage: &dyn Storage) -> Result<Cut> {
     if !storage.list().map_err(|source| Error::io("list the directory", source))?.iter().any(|info| info.name == LOCK) || !is_live(storage)?
     {
         return Ok(Cut::Recovery);

@@ -145,6 +145,7 @@ impl ManifestStore {
 }
 
 pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {
-    let found = newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
+    let found =
+        newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
     Error::corruption(format!("the file is missing: FLOOR proves that it was durable, but {found}")).in_file(manifest_name(floor))
 }

@@ -1,0 +1,238 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
+
+use super::{Database, reader::read_cut, recover::Cut};
+use crate::{
+    error::{Error, Result},
+    format::{
+        identity::{FileKind, Identity},
+        manifest::{CollectionEntry, LogEntry, Manifest, SegmentEntry},
+        names::{FileName, LOCK, log_name, segment_name},
+    },
+    io::{Bytes, FileInfo, Storage, fs::Directory},
+    log::{LogEnd, Role, check_identity, find_activation},
+    manifest::survey,
+    options::{ChecksumMode, Options},
+    segment::{KillSet, Segment, SegmentFile},
+    sync::Arc,
+    types::FileNumber,
+};
+
+/// Attempts to check a directory that a writer changes meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// What [`Database::verify`] found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Every damage, each naming its file, and its offset where it has one.
+    pub damages: Vec<Error>,
+    /// Files that belong to the database.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Live records in segments; what the log holds on top is checked, not counted.
+    pub records: u64,
+    /// Files of ours that the manifest does not name: what a crash left, collected at the next writable open.
+    pub orphans: Vec<String>,
+}
+
+impl Database {
+    /// Checks every byte of a database without opening it: checksums of everything, padding, identities, and that manifest, segments and kills
+    /// agree. Takes no lock and changes nothing; may run beside a writer.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no database; `Io`. Damage is not an error: it is in the report.
+    ///
+    /// ```
+    /// use varvite::{Database, Metric, Options};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("db");
+    /// let db = Database::open(&path, Options::default())?;
+    /// db.create_collection("docs", 2, Metric::L2)?.insert("a", &[1.0, 2.0])?;
+    /// db.close()?;
+    /// let report = Database::verify(&path, Options::default())?;
+    /// assert!(report.damages.is_empty());
+    /// assert_eq!(report.records, 1);
+    /// # Ok::<(), varvite::Error>(())
+    /// ```
+    pub fn verify(path: impl AsRef<Path>, options: Options) -> Result<VerifyReport> {
+        let path = path.as_ref();
+        let directory = Directory::open(path).map_err(|source| Error::io(format_args!("open the directory {}", path.display()), source))?;
+        Self::verify_on(&directory, &options)
+    }
+
+    /// [`Database::verify`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Database::verify`].
+    pub fn verify_on(storage: &dyn Storage, options: &Options) -> Result<VerifyReport> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let cut = read_cut(storage)?;
+            let names = list(storage)?;
+            let report = check(storage, options, &names, &cut)?;
+            // Beside a writer a file may go while it is being checked: only what two listings agree on is damage.
+            if report.damages.is_empty() || matches!(cut, Cut::Recovery) || list(storage)? == names {
+                return Ok(report);
+            }
+            last = Some(report);
+        }
+        Ok(last.unwrap_or_default())
+    }
+}
+
+fn list(storage: &dyn Storage) -> Result<Vec<FileInfo>> {
+    storage.list().map_err(|source| Error::io("list the directory", source))
+}
+
+fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut) -> Result<VerifyReport> {
+    let survey = survey(storage, names);
+    if survey.manifest.is_none() && survey.damages.iter().all(|damage| damage.file() == Some("FLOOR")) && !names.iter().any(is_ours) {
+        return Err(Error::not_found("there is no database here"));
+    }
+    let mut check = Check { storage, options, report: VerifyReport { damages: survey.damages, ..VerifyReport::default() } };
+    if let Some(manifest) = &survey.manifest {
+        check.lock_file(names);
+        check.logs(manifest, cut);
+        let files = check.segment_files(manifest);
+        for collection in &manifest.collections {
+            check.collection(collection, &files);
+        }
+        check.note_names(names, manifest);
+    }
+    Ok(check.report)
+}
+
+fn is_ours(info: &FileInfo) -> bool {
+    !matches!(FileName::parse(&info.name), FileName::Foreign | FileName::Temporary | FileName::Lock)
+}
+
+struct Check<'a> {
+    storage: &'a dyn Storage,
+    options: &'a Options,
+    report: VerifyReport,
+}
+
+impl Check<'_> {
+    fn damage(&mut self, error: Error) {
+        self.report.damages.push(error);
+    }
+
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.damage(error)).ok()
+    }
+
+    /// LOCK holds no data; it only has to be ours, once it has been written.
+    fn lock_file(&mut self, names: &[FileInfo]) {
+        if names.iter().any(|info| info.name == LOCK && info.len > 0) {
+            let checked = self.read(LOCK).and_then(|bytes| Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK)));
+            self.note(checked);
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Bytes> {
+        self.storage.open_read(name).and_then(|file| file.map()).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::corruption("the file that the manifest names is missing").in_file(name),
+            _ => Error::io(format_args!("read {name}"), source).in_file(name),
+        })
+    }
+
+    fn logs(&mut self, manifest: &Manifest, cut: &Cut) {
+        let mut logs: Vec<(&LogEntry, Bytes)> = Vec::new();
+        for entry in &manifest.logs {
+            let bytes = self.read(&log_name(entry.number));
+            if let Some(bytes) = self.note(bytes) {
+                logs.push((entry, bytes));
+            }
+        }
+        let activations: Vec<_> = logs.iter().map(|(entry, bytes)| find_activation(bytes, entry)).collect();
+        for (index, (entry, bytes)) in logs.iter().enumerate() {
+            let successor = activations.get(index + 1).and_then(Option::as_ref);
+            let activated = activations.get(index).is_some_and(Option::is_some);
+            let first = manifest.logs.first().is_some_and(|first| first.number == entry.number);
+            let end = match (successor, entry.sealed, cut) {
+                (Some(next), _, _) => LogEnd::Sealed(next.sealed()),
+                (None, Some(sealed), _) => LogEnd::Sealed(sealed),
+                (None, None, Cut::Through(point)) if point.log == entry.number => LogEnd::Through(point.offset),
+                // Beside a writer nothing is known of what it writes at this moment.
+                (None, None, Cut::Through(_)) => continue,
+                (None, None, Cut::Recovery) => LogEnd::Tail,
+            };
+            let name = log_name(entry.number);
+            if check_identity(bytes, manifest.database, entry).is_ok() && first && !activated {
+                self.damage(Error::corruption("the activation record of the first log is missing in both places").at(4096).in_file(&name));
+                continue;
+            }
+            let role = Role { activated, end, settled: first || successor.is_some() };
+            for damage in crate::log::verify(bytes, manifest.database, entry, role) {
+                self.damage(damage.in_file(&name));
+            }
+        }
+    }
+
+    /// Checks every segment file; returns those that could be opened.
+    fn segment_files(&mut self, manifest: &Manifest) -> BTreeMap<FileNumber, Arc<SegmentFile>> {
+        let mut files = BTreeMap::new();
+        for entry in &manifest.files {
+            let opened = SegmentFile::open(self.storage, entry, self.options.read_mode);
+            if let Some(file) = self.note(opened) {
+                self.report.damages.extend(file.verify());
+                files.insert(entry.number, file);
+            }
+        }
+        files
+    }
+
+    fn collection(&mut self, collection: &CollectionEntry, files: &BTreeMap<FileNumber, Arc<SegmentFile>>) {
+        let mut alive: HashSet<Vec<u8>> = HashSet::new();
+        for entry in collection.runs.iter().flatten() {
+            let Some(file) = files.get(&entry.file) else { continue };
+            let opened = Segment::open(Arc::clone(file), entry, collection.dimension, ChecksumMode::FirstTouch);
+            let Some(segment) = self.note(opened) else { continue };
+            let Some(kills) = self.kills(entry, files) else { continue };
+            for row in (0..segment.rows()).filter(|row| !kills.contains(*row)) {
+                let mut id = Vec::new();
+                // An id that cannot be read is among the damages of its file already.
+                if segment.id_of(row, &mut id).is_err() {
+                    continue;
+                }
+                self.report.records += 1;
+                if !alive.insert(id) {
+                    let mut id = Vec::new();
+                    let shown = segment.id_of(row, &mut id).map(|()| id.escape_ascii().to_string()).unwrap_or_default();
+                    let message = format!("record {shown} of collection {:?} is alive twice", collection.name);
+                    self.damage(Error::corruption(message).at(entry.offset).in_file(segment_name(entry.file)));
+                }
+            }
+        }
+    }
+
+    fn kills(&mut self, entry: &SegmentEntry, files: &BTreeMap<FileNumber, Arc<SegmentFile>>) -> Option<KillSet> {
+        let Some(kills) = &entry.kills else { return Some(KillSet::empty(entry.rows)) };
+        let file = files.get(&kills.file)?;
+        let read = KillSet::read(file, kills, entry.id, entry.rows);
+        self.note(read)
+    }
+
+    fn note_names(&mut self, names: &[FileInfo], manifest: &Manifest) {
+        for info in names {
+            let ours = match FileName::parse(&info.name) {
+                FileName::Lock | FileName::Floor => true,
+                FileName::Manifest(number) => number == manifest.number,
+                FileName::Log(number) => manifest.logs.iter().any(|log| log.number == number),
+                FileName::Segment(number) => manifest.files.iter().any(|file| file.number == number),
+                FileName::Foreign => continue,
+                FileName::Temporary => false,
+            };
+            if ours {
+                self.report.files += 1;
+                self.report.bytes += info.len;
+            } else {
+                self.report.orphans.push(info.name.clone());
+            }
+        }
+    }
+}
