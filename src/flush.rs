@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     error::Result,
-    memtable::Newest,
     observe::event,
     sync::Arc,
     types::SegmentId,
@@ -75,8 +74,7 @@ type Placed = Vec<(u32, Vec<crate::memtable::MemRow>)>;
 fn write_rows(output: &mut OutputFile<'_>, frozen: &Frozen) -> Result<Placed> {
     let mut placed = Vec::new();
     for meta in frozen.catalog.collections.values() {
-        let newest = frozen.memtable.newest(meta.id).into_iter();
-        let rows: Vec<_> = newest.filter_map(|version| if let Newest::Put(row) = version { Some(row) } else { None }).collect();
+        let rows = frozen.memtable.newest(meta.id);
         if rows.is_empty() {
             continue;
         }

@@ -27,7 +27,7 @@ mod write;
 
 pub use database::{
     Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot,
-    Stats,
+    Stats, VerifyReport,
 };
 pub use dump::dump;
 pub use error::{Error, ErrorKind, Result};

@@ -25,10 +25,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Everything not yet read, without reading it.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             let left = self.rest.len();

@@ -38,12 +38,6 @@ impl Scorer {
         }
     }
 
-    /// Appends the scores of a block of rows that stand `stride` elements apart; the last may lack its padding.
-    pub(crate) fn score_rows(&self, rows: &[f32], stride: usize, out: &mut Vec<f32>) {
-        debug_assert!(stride >= self.dimension, "rows of {} elements overlap at stride {stride}", self.dimension);
-        out.extend(rows.chunks(stride.max(1)).map_while(|row| row.get(..self.dimension)).map(|row| self.score(row)));
-    }
-
     fn cosine(&self, (product, row_square): (Lanes, Lanes)) -> f32 {
         let (product, row_square) = (product.reduce(), row_square.reduce());
         if self.query_square == 0.0 || row_square == 0.0 {

@@ -188,6 +188,7 @@ mod tests {
 
     /// Readers on other threads look at every span again and again while the writer fills the same chunks.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may start threads")]
     fn readers_beside_the_writer_see_whole_spans() {
         const CALLS: usize = 2_000;
         let (arena, published) = (Arena::new(), Mutex::new(Vec::<Span>::new()));

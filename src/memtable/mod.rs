@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use self::{arena::Arena, table::Table};
 use crate::{
-    sync::{Arc, AtomicU64, AtomicUsize, Ordering, RwLock},
+    sync::{Arc, AtomicUsize, Ordering, RwLock},
     types::{CollectionId, Dimension, Ordinal, Sequence},
 };
 
-pub(crate) use row::{LIVE, MemRow};
+pub(crate) use row::MemRow;
 
 /// One writer at a time (the caller sees to it), any number of readers.
 ///
@@ -23,7 +23,6 @@ pub(crate) struct Memtable {
     arena: Arena,
     tables: RwLock<BTreeMap<CollectionId, Arc<Table>>>,
     versions: AtomicUsize,
-    last_sequence: AtomicU64,
 }
 
 /// What a memtable knows of an id.
@@ -34,14 +33,6 @@ pub(crate) enum Lookup {
     Absent,
 }
 
-/// The last state of an id, as a flush needs it.
-pub(crate) enum Newest {
-    /// To be written, unless its `dead_at` says that a newer memtable has superseded it; in any case it kills what older segments hold.
-    Put(MemRow),
-    /// Kills what older segments hold. The row has an id and a sequence only.
-    Tombstone(MemRow),
-}
-
 impl std::fmt::Debug for Memtable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Memtable({} bytes)", self.bytes())
@@ -50,7 +41,7 @@ impl std::fmt::Debug for Memtable {
 
 impl Memtable {
     pub(crate) fn new() -> Self {
-        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0), last_sequence: AtomicU64::new(0) }
+        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0) }
     }
 
     /// Adds a version of a record; `vector` is the little-endian bytes of its elements. What this memtable had of the id is dead from
@@ -78,7 +69,6 @@ impl Memtable {
     fn add(&self, collection: CollectionId, row: &MemRow) {
         self.table_or_new(collection).add(row);
         self.versions.fetch_add(1, Ordering::Relaxed);
-        self.last_sequence.fetch_max(row.sequence(), Ordering::AcqRel);
     }
 
     /// A newer memtable has superseded or deleted the id: its newest version here is dead from `sequence` on. False if there is none or it
@@ -115,34 +105,16 @@ impl Memtable {
         }
     }
 
-    /// The last state of every id, by ascending id. Only for frozen memtables.
-    pub(crate) fn newest(&self, collection: CollectionId) -> Vec<Newest> {
+    /// The last version of every id that was not deleted, by ascending id. Only for frozen memtables. A newer memtable may have
+    /// superseded one of them: its `dead_at` tells.
+    pub(crate) fn newest(&self, collection: CollectionId) -> Vec<MemRow> {
         let rows = self.table(collection).map(|table| table.newest()).unwrap_or_default();
-        rows.into_iter().map(|row| if row.is_tombstone() { Newest::Tombstone(row) } else { Newest::Put(row) }).collect()
+        rows.into_iter().filter(|row| !row.is_tombstone()).collect()
     }
 
     /// Memory taken, the index estimated.
     pub(crate) fn bytes(&self) -> usize {
         self.arena.bytes() + self.versions.load(Ordering::Relaxed) * MemRow::OVERHEAD
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.versions.load(Ordering::Relaxed) == 0
-    }
-
-    /// Collections with any version, tombstones included, ascending.
-    pub(crate) fn collections(&self) -> Vec<CollectionId> {
-        self.tables.read().keys().copied().collect()
-    }
-
-    /// Puts of a collection, dead ones included: what a scan has to look at.
-    pub(crate) fn rows(&self, collection: CollectionId) -> usize {
-        self.table(collection).map_or(0, |table| table.rows())
-    }
-
-    /// The highest sequence written, 0 without any.
-    pub(crate) fn last_sequence(&self) -> Sequence {
-        self.last_sequence.load(Ordering::Acquire)
     }
 
     fn table(&self, collection: CollectionId) -> Option<Arc<Table>> {

@@ -56,11 +56,6 @@ impl Table {
         Self { inner: RwLock::default(), rows: AtomicUsize::new(0) }
     }
 
-    /// Puts that were written, dead ones included.
-    pub(super) fn rows(&self) -> usize {
-        self.rows.load(Ordering::Relaxed)
-    }
-
     /// Adds a version, which supersedes what the id had.
     pub(super) fn add(&self, row: &MemRow) {
         let key = Key(row.id_span());

@@ -23,16 +23,6 @@ impl TopK {
         Self { k, nearest: BinaryHeap::new() }
     }
 
-    /// The k-th score so far, or `None` while every row would be kept. A row whose score must be strictly greater can be skipped; one of
-    /// equal score cannot, its id decides. With k = 0 no row matters, and nothing is below the threshold.
-    pub(crate) fn threshold(&self) -> Option<f32> {
-        match self.nearest.peek() {
-            Some(farthest) if self.is_full() => Some(farthest.score),
-            None if self.k == 0 => Some(f32::NEG_INFINITY),
-            _ => None,
-        }
-    }
-
     /// Offers a row; says whether it was kept. Its id is asked for only if its score lets it in.
     ///
     /// # Errors
@@ -54,11 +44,6 @@ impl TopK {
             *farthest = candidate;
         }
         Ok(nearer)
-    }
-
-    /// Takes in what another part of the same search has found.
-    pub(crate) fn merge(&mut self, other: Self) -> Result<()> {
-        other.nearest.into_iter().try_for_each(|neighbour| self.push(neighbour.score, || Ok(neighbour.id)).map(drop))
     }
 
     /// The rows kept, nearest first.
@@ -121,13 +106,10 @@ mod tests {
     fn the_id_is_fetched_only_when_the_score_lets_the_row_in() {
         let never = || -> Result<Vec<u8>> { panic!("the id was fetched") };
         let mut top = TopK::new(2);
-        assert_eq!(top.threshold(), None);
         assert!(top.push(5.0, || Ok(b"m".to_vec())).unwrap());
         assert!(top.push(f32::NAN, || Ok(b"n".to_vec())).unwrap());
-        assert!(top.threshold().unwrap().is_nan(), "NaN is kept while there is room");
         assert!(top.push(7.0, || Ok(b"o".to_vec())).unwrap());
         assert!(!top.push(f32::NAN, never).unwrap() && !top.push(7.5, never).unwrap());
-        assert_eq!(top.threshold(), Some(7.0));
         assert!(!top.push(7.0, || Ok(b"p".to_vec())).unwrap(), "tie, greater id");
         assert!(top.push(7.0, || Ok(b"a".to_vec())).unwrap(), "tie, smaller id");
         assert_eq!(pairs(top.into_sorted()), [(5.0f32.to_bits(), b"m".to_vec()), (7.0f32.to_bits(), b"a".to_vec())]);
@@ -137,7 +119,6 @@ mod tests {
     fn an_id_that_cannot_be_read_changes_nothing() {
         let mut top = TopK::new(1);
         assert!(top.push(1.0, || Err(Error::invalid("damaged"))).is_err());
-        assert_eq!(top.threshold(), None);
         assert!(top.push(1.0, || Ok(b"a".to_vec())).unwrap());
         assert!(top.push(0.5, || Err(Error::invalid("damaged"))).is_err());
         assert_eq!(pairs(top.into_sorted()), [(1.0f32.to_bits(), b"a".to_vec())]);
@@ -147,13 +128,11 @@ mod tests {
     fn k_may_be_zero_or_beyond_all_rows() {
         let mut none = TopK::new(0);
         assert!(!none.push(f32::NEG_INFINITY, || panic!("the id was fetched")).unwrap());
-        assert_eq!(none.threshold(), Some(f32::NEG_INFINITY));
         assert!(none.into_sorted().is_empty());
         let mut all = TopK::new(usize::MAX);
         for id in [b"c", b"a", b"b"] {
             all.push(1.0, || Ok(id.to_vec())).unwrap();
         }
-        assert_eq!(all.threshold(), None);
         assert_eq!(all.into_sorted().into_iter().map(|n| n.id).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
     }
 
@@ -176,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_full_sort_however_the_rows_are_split(rows in rows(), k in 0usize..70, split in 0usize..60) {
+        fn equals_a_full_sort(rows in rows(), k in 0usize..70) {
             let search = |rows: &[(f32, Vec<u8>)]| {
                 let mut top = TopK::new(k);
                 for (score, id) in rows {
@@ -184,11 +163,7 @@ mod tests {
                 }
                 top
             };
-            let (first, second) = rows.split_at(split.min(rows.len()));
-            prop_assert_eq!(pairs(search(first).into_sorted()), oracle(first, k));
-            let mut merged = search(second);
-            merged.merge(search(first)).unwrap();
-            prop_assert_eq!(pairs(merged.into_sorted()), oracle(&rows, k));
+            prop_assert_eq!(pairs(search(&rows).into_sorted()), oracle(&rows, k));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Small segment files in memory, and the rows that should be in them.
 
-use super::{BuiltFile, BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile};
+use super::builder::BuiltFile;
+use super::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::{FileKind, Identity};
 use crate::format::manifest::{FileEntry, KillEntry, SegmentEntry};

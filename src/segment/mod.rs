@@ -23,9 +23,8 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::{BuiltFile, BuiltSegment, FileBuilder};
+pub(crate) use builder::{BuiltSegment, FileBuilder};
 pub(crate) use cursor::Cursor;
 pub(crate) use file::SegmentFile;
 pub(crate) use kills::KillSet;
 pub(crate) use reader::Segment;
-pub(crate) use rows::RowBytes;

@@ -39,10 +39,6 @@ impl Sections {
         &self.file
     }
 
-    pub(super) fn base(&self) -> u64 {
-        self.base
-    }
-
     #[inline]
     pub(super) fn footer(&self) -> &SegmentFooter {
         &self.footer

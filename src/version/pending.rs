@@ -16,10 +16,6 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn starting(rows: HashMap<u32, Sequence>) -> Self {
-        Self { count: AtomicUsize::new(rows.len()), rows: RwLock::new(rows) }
-    }
-
     pub(crate) fn insert(&self, row: u32, sequence: Sequence) {
         let mut rows = self.rows.write();
         rows.entry(row).or_insert(sequence);

@@ -20,8 +20,11 @@ pub(crate) struct LiveSegment {
     /// Rows that died since.
     pub(crate) pending: Arc<Pending>,
     /// First and last id; unknown if their block is damaged.
-    bounds: Option<(Box<[u8]>, Box<[u8]>)>,
+    bounds: Option<IdBounds>,
 }
+
+/// First and last id.
+type IdBounds = (Box<[u8]>, Box<[u8]>);
 
 impl LiveSegment {
     pub(crate) fn new(segment: Arc<Segment>, entry: SegmentEntry, kills: Arc<KillSet>, pending: Arc<Pending>) -> Self {

@@ -6,6 +6,9 @@ use crate::{
     version::{Catalog, LiveSegment, Reading},
 };
 
+/// A record of a collection.
+pub(crate) type RecordKey = (CollectionId, Box<[u8]>);
+
 /// Where an id stands after the batches of this group that were resolved before.
 #[derive(Clone)]
 pub(crate) enum Standing {
@@ -60,14 +63,14 @@ pub(crate) struct Undo {
     /// The catalog before the batch's first change of the schema.
     pub(crate) catalog: Option<Catalog>,
     pub(crate) ordinals: Vec<(CollectionId, Ordinal)>,
-    pub(crate) standing: Vec<((CollectionId, Box<[u8]>), Option<Standing>)>,
+    pub(crate) standing: Vec<(RecordKey, Option<Standing>)>,
 }
 
 /// What the batches of a group see of each other before they are in the memtable.
 pub(crate) struct Group {
     pub(crate) reading: Reading,
     pub(crate) catalog: Catalog,
-    pub(crate) standing: HashMap<(CollectionId, Box<[u8]>), Standing>,
+    pub(crate) standing: HashMap<RecordKey, Standing>,
     pub(crate) batches: Vec<Resolved>,
     /// One per batch.
     pub(crate) undos: Vec<Undo>,
