@@ -26,8 +26,8 @@ mod version;
 mod write;
 
 pub use database::{
-    Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, PurgeReceipt, Snapshot,
-    Stats, VerifyReport,
+    Batch, Collection, CollectionInfo, CollectionSnapshot, CollectionStats, Commit, Database, DuplicatePolicy, Hit, Lost, PurgeReceipt,
+    RepairReport, Snapshot, Stats, VerifyReport,
 };
 pub use dump::dump;
 pub use error::{Error, ErrorKind, Result};

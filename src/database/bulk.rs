@@ -10,7 +10,8 @@ use crate::{
     sync::Arc,
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
     version::{
-        CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, OutputFile, Pending, Shared, Version, rehome_kills, write_kills,
+        CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, NamedFile, OutputFile, Pending, Publisher, Shared, Version,
+        rehome_kills, write_kills,
     },
     write::check_vector,
 };
@@ -162,25 +163,39 @@ fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy
     }
     let count: u64 = loaded.iter().map(|live| live.live_rows()).sum();
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
-    let sequence = shared.writer.lock().next_sequence;
     let ordinals = loaded_ordinals(&loaded)?;
-    let version = compose(&edited, meta, id, loaded, sequence, ordinals);
+    let version = compose(&edited, meta, id, loaded, ordinals);
     let version = rehome_kills(shared, output.builder()?, file, &version)?;
     let mut added: Vec<_> = chunks.iter().map(|chunk| chunk.named.clone()).collect();
     if version.files().contains(&file) {
         added.push(output.finish()?.named);
     }
-    let draft = Draft { version, added, spare: None, retire: None };
-    publisher.publish(shared, draft, |_| Ok(()))?;
-    let mut writer = shared.writer.lock();
-    writer.next_sequence = sequence + 1;
-    writer.catalog.ordinal_used(id, ordinals.saturating_sub(1));
-    let view = shared.view();
-    view.counts.add(id, sequence, count as i64 - kills.replaced as i64);
-    view.set_visible(sequence);
+    install_loaded(shared, &mut publisher, version, added, id, count as i64 - kills.replaced as i64)?;
     shared.counters.bulk_bytes.add(chunks.iter().map(|chunk| chunk.bytes).sum());
     shared.counters.records.add(count);
     Ok(count)
+}
+
+/// Publishes a version with loaded segments under the next sequence and makes it visible. The caller keeps writers out.
+pub(super) fn install_loaded(
+    shared: &Shared,
+    publisher: &mut Publisher,
+    mut version: Version,
+    added: Vec<NamedFile>,
+    id: CollectionId,
+    net: i64,
+) -> Result<()> {
+    let sequence = shared.writer.lock().next_sequence;
+    version.flushed_through = sequence;
+    let next_ordinal = version.collections.get(&id).map_or(0, |collection| collection.next_ordinal);
+    publisher.publish(shared, Draft { version, added, spare: None, retire: None }, |_| Ok(()))?;
+    let mut writer = shared.writer.lock();
+    writer.next_sequence = sequence + 1;
+    writer.catalog.ordinal_used(id, next_ordinal.saturating_sub(1));
+    let view = shared.view();
+    view.counts.add(id, sequence, net);
+    view.set_visible(sequence);
+    Ok(())
 }
 
 /// First ordinal behind those of the loaded rows.
@@ -232,11 +247,9 @@ fn compose(
     meta: &Arc<CollectionMeta>,
     id: CollectionId,
     loaded: Vec<Arc<LiveSegment>>,
-    sequence: u64,
     next_ordinal: Ordinal,
 ) -> Version {
     let mut version = edited.edited(|_| None);
-    version.flushed_through = sequence;
     let old = version.collections.get(&id);
     let mut runs = old.map(|collection| collection.runs.clone()).unwrap_or_default();
     for live in loaded {

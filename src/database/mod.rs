@@ -11,6 +11,8 @@ mod purge;
 mod reader;
 mod recover;
 
+mod repair;
+mod salvage;
 mod snapshot;
 mod stats;
 mod verify;
@@ -21,6 +23,7 @@ pub use collection::{Collection, Hit};
 pub use handle::{CollectionInfo, Database};
 pub use purge::PurgeReceipt;
 
+pub use repair::{Lost, RepairReport};
 pub use snapshot::{CollectionSnapshot, Snapshot};
 pub use stats::{CollectionStats, Stats};
 pub use verify::VerifyReport;

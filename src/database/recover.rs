@@ -44,7 +44,7 @@ pub(crate) fn recover(storage: &dyn Storage, options: &Options, manifest: &Manif
     let counts = Counts::starting(version.collections.values().map(|collection| (collection.meta.id, collection.live_rows())));
     let flushed = version.flushed_through;
     let memtable = Arc::new(Memtable::new());
-    let mut replay = Replay { version: &version, memtable: &memtable, counts: &counts, catalog: &mut catalog, last: flushed, replayed: 0 };
+    let mut replay = Replay::new(&version, &memtable, &counts, &mut catalog);
     for (entry, batches) in read_logs(storage, manifest, cut)? {
         for batch in batches {
             replay.batch(&batch).map_err(|error| error.shifted(batch.offset).in_file(log_name(entry.number)))?;
@@ -134,7 +134,7 @@ pub(crate) fn read_logs<'a>(storage: &dyn Storage, manifest: &'a Manifest, cut: 
 }
 
 /// Puts batches into a memtable as the commit leader would have.
-struct Replay<'a> {
+pub(super) struct Replay<'a> {
     version: &'a Version,
     memtable: &'a Memtable,
     counts: &'a Counts,
@@ -143,8 +143,14 @@ struct Replay<'a> {
     replayed: u64,
 }
 
-impl Replay<'_> {
-    fn batch(&mut self, batch: &LogBatch) -> Result<()> {
+impl<'a> Replay<'a> {
+    /// Goes on behind what a version holds.
+    pub(super) fn new(version: &'a Version, memtable: &'a Memtable, counts: &'a Counts, catalog: &'a mut Catalog) -> Self {
+        Self { version, memtable, counts, catalog, last: version.flushed_through, replayed: 0 }
+    }
+
+    /// Applies one batch, unless the version holds it already.
+    pub(super) fn batch(&mut self, batch: &LogBatch) -> Result<()> {
         if batch.sequence <= self.version.flushed_through {
             return Ok(());
         }

@@ -1,0 +1,247 @@
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    Database, Inner,
+    bulk::install_loaded,
+    salvage::{Salvage, SalvagedCollection, salvage},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    flush::{add_on_top, flush_all},
+    format::names::LOCK,
+    io::{Storage, fs::Directory},
+    memtable::MemRow,
+    options::{Background, Options},
+    sync::Arc,
+    types::Ordinal,
+    version::{CollectionVersion, Finished, LiveSegment, OutputFile, Shared},
+};
+
+/// Bytes at which a salvaged segment ends.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// What [`Database::repair`] saved, and what it could not.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// Records in the new database.
+    pub salvaged: u64,
+    /// What is not in it, by cause.
+    pub lost: Vec<Lost>,
+}
+
+/// Records that could not be saved for one cause.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// Their collection; empty if that is not known.
+    pub collection: String,
+    /// Their ids, as far as they can be read.
+    pub ids: Vec<Vec<u8>>,
+    /// How many there are, if that is known; never below the number of ids.
+    pub rows: u64,
+    /// What is damaged: file, offset, how.
+    pub reason: String,
+}
+
+impl Database {
+    /// Salvages every undamaged record of a damaged database into a new one and says exactly what was lost. The source is only read.
+    ///
+    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. A damaged log is read up to its damage. Without a usable manifest, older
+    /// ones are tried, then the segment files alone: their collections are named `recovered-<dimension>`, with metric l2.
+    ///
+    /// # Errors
+    /// `NotFound` if there is nothing of a database; `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`.
+    ///
+    /// ```
+    /// use varvite::{Database, Metric, Options};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let (path, out) = (directory.path().join("db"), directory.path().join("out"));
+    /// let db = Database::open(&path, Options::default())?;
+    /// db.create_collection("docs", 2, Metric::L2)?.insert("a", &[1.0, 2.0])?;
+    /// db.close()?;
+    /// # std::fs::remove_file(path.join("FLOOR")).unwrap();
+    /// let report = Database::repair(&path, &out, Options::default())?;
+    /// assert_eq!(report.salvaged, 1);
+    /// # Ok::<(), varvite::Error>(())
+    /// ```
+    pub fn repair(path: impl AsRef<Path>, out: impl AsRef<Path>, options: Options) -> Result<RepairReport> {
+        let (path, out) = (path.as_ref(), out.as_ref());
+        let source = Directory::open(path).map_err(|source| Error::io(format_args!("open the directory {}", path.display()), source))?;
+        let target = Directory::create(out).map_err(|source| Error::io(format_args!("create the directory {}", out.display()), source))?;
+        Self::repair_on(&source, Arc::new(target), options)
+    }
+
+    /// [`Database::repair`] from any [`Storage`] into any empty one.
+    ///
+    /// # Errors
+    /// As [`Database::repair`].
+    pub fn repair_on(source: &dyn Storage, target: Arc<dyn Storage>, options: Options) -> Result<RepairReport> {
+        let locked =
+            source.is_locked(LOCK).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(false) } else { Err(error) });
+        if locked.map_err(|source| Error::io("look at the lock", source))? {
+            return Err(Error::new(ErrorKind::Locked, "a writer has the damaged database open").with_remedy("close it first"));
+        }
+        if let Some(info) = target.list().map_err(|source| Error::io("list the target", source))?.first() {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("the target of a repair must be empty: it holds {}", info.name)));
+        }
+        let Salvage { collections, mut lost } = salvage(source, &options)?;
+        let options = Options { background: Background::Inline, create_if_missing: true, ..options };
+        let db = Self::open_on(target, options)?;
+        let mut salvaged = 0;
+        for collection in collections {
+            salvaged += write_collection(&db, collection, &mut lost)?;
+        }
+        db.close()?;
+        Ok(RepairReport { salvaged, lost })
+    }
+}
+
+/// Where a record to be saved stands.
+enum Place {
+    Memtable(MemRow),
+    Segment(Arc<LiveSegment>, u32),
+}
+
+/// What a record is but its id.
+struct Content {
+    vector: Vec<u8>,
+    ordinal: Ordinal,
+    payload: Vec<u8>,
+}
+
+impl Place {
+    fn read(&self) -> Result<Content> {
+        Ok(match self {
+            Self::Memtable(row) => Content { vector: row.vector_bytes().to_vec(), ordinal: row.ordinal(), payload: row.payload().to_vec() },
+            Self::Segment(live, row) => Content {
+                vector: live.segment.row(*row)?.as_bytes().to_vec(),
+                ordinal: live.segment.ordinal(*row)?,
+                payload: live.segment.payload(*row)?.unwrap_or_default(),
+            },
+        })
+    }
+}
+
+/// Collects losses, those of one cause in one entry.
+struct Losses<'a> {
+    collection: &'a str,
+    lost: &'a mut Vec<Lost>,
+}
+
+impl Losses<'_> {
+    fn add(&mut self, id: Option<Vec<u8>>, error: &Error) {
+        let reason = error.to_string();
+        let known = self.lost.iter().position(|lost| lost.collection == self.collection && lost.reason == reason);
+        let index = known.unwrap_or_else(|| {
+            self.lost.push(Lost { collection: self.collection.to_owned(), reason, ..Lost::default() });
+            self.lost.len() - 1
+        });
+        if let Some(lost) = self.lost.get_mut(index) {
+            lost.rows += 1;
+            lost.ids.extend(id);
+        }
+    }
+}
+
+fn write_collection(db: &Database, salvaged: SalvagedCollection, lost: &mut Vec<Lost>) -> Result<u64> {
+    let name = salvaged.meta.name.clone();
+    let places = find_places(&salvaged, &mut Losses { collection: &name, lost });
+    db.create_collection(&name, salvaged.meta.dimension.get(), salvaged.meta.metric)?;
+    if places.is_empty() {
+        return Ok(0);
+    }
+    let Inner::Writer(writer) = &*db.inner else { return Err(Error::invalid("the target is open read-only")) };
+    let shared = &*writer.shared;
+    let _gate = shared.gate.lock();
+    flush_all(shared)?;
+    let written = write_segments(shared, &salvaged, places, &mut Losses { collection: &name, lost })?;
+    let Some(written) = written else { return Ok(0) };
+    publish(shared, &name, written, salvaged.next_ordinal)
+}
+
+/// The newest copy of every record whose id can be read.
+fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeMap<Vec<u8>, Place> {
+    let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
+    let mut segments: Vec<&Arc<LiveSegment>> = salvaged.segments.iter().collect();
+    // Only where kills were lost is an id in two segments; then the later one is the newer.
+    segments.sort_by_key(|live| live.segment.max_sequence());
+    for live in segments {
+        for row in (0..live.segment.rows()).filter(|row| live.is_live(*row, u64::MAX)) {
+            let mut id = Vec::new();
+            match live.segment.id_of(row, &mut id) {
+                Ok(()) => drop(places.insert(id, Place::Segment(Arc::clone(live), row))),
+                Err(error) => losses.add(None, &error),
+            }
+        }
+    }
+    for row in salvaged.memtable.newest(salvaged.meta.id) {
+        places.insert(row.id().to_vec(), Place::Memtable(row));
+    }
+    places
+}
+
+/// Files written for a collection, and the first ordinal behind theirs.
+struct Written {
+    files: Vec<Finished>,
+    next_ordinal: Ordinal,
+    rows: u64,
+}
+
+fn write_segments(
+    shared: &Shared,
+    salvaged: &SalvagedCollection,
+    places: BTreeMap<Vec<u8>, Place>,
+    losses: &mut Losses<'_>,
+) -> Result<Option<Written>> {
+    let dimension = salvaged.meta.dimension;
+    let mut written = Written { files: Vec::new(), next_ordinal: 0, rows: 0 };
+    let mut open: Option<OutputFile<'_>> = None;
+    for (id, place) in places {
+        let content = match place.read() {
+            Ok(content) => content,
+            Err(error) => {
+                losses.add(Some(id), &error);
+                continue;
+            }
+        };
+        let output = match &mut open {
+            Some(output) => output,
+            none => {
+                let mut output = OutputFile::create(shared)?;
+                output.begin(dimension)?;
+                none.insert(output)
+            }
+        };
+        output.builder()?.add(&id, &content.vector, content.ordinal, &content.payload)?;
+        written.next_ordinal = written.next_ordinal.max(content.ordinal.saturating_add(1));
+        written.rows += 1;
+        if output.builder()?.segment_bytes() >= SEGMENT_BYTES
+            && let Some(mut full) = open.take()
+        {
+            full.end(dimension, 0)?;
+            written.files.push(full.finish()?);
+        }
+    }
+    if let Some(mut last) = open {
+        last.end(dimension, 0)?;
+        written.files.push(last.finish()?);
+    }
+    Ok((written.rows > 0).then_some(written))
+}
+
+fn publish(shared: &Shared, name: &str, written: Written, next_ordinal: Ordinal) -> Result<u64> {
+    let view = shared.view();
+    let Some(meta) = view.catalog.by_name(name) else { return Err(Error::not_found(format!("collection {name:?} is gone"))) };
+    let mut version = view.version.edited(|_| None);
+    let mut runs = Vec::new();
+    let mut added = Vec::new();
+    for file in written.files {
+        added.push(file.named);
+        file.segments.into_iter().for_each(|live| add_on_top(&mut runs, live));
+    }
+    let next_ordinal = next_ordinal.max(written.next_ordinal);
+    version.collections.insert(meta.id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs }));
+    install_loaded(shared, &mut shared.publisher.lock(), version, added, meta.id, written.rows as i64)?;
+    Ok(written.rows)
+}
