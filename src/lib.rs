@@ -9,6 +9,9 @@ mod dump;
 mod error;
 mod flush;
 mod format;
+#[cfg(any(fuzzing, test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 mod kernel;
 mod log;
