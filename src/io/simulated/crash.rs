@@ -4,7 +4,7 @@ use super::{
     clock::SplitMix,
     inode::{Change, Fate, Inode},
     journal::Status,
-    state::State,
+    state::{NameChange, State},
 };
 
 /// Which unsynced items a crash keeps. Items are numbered from 0 in the order in which they were done; there are
@@ -49,6 +49,20 @@ struct Item {
 impl State {
     pub(super) fn unsynced(&self) -> usize {
         self.items().len()
+    }
+
+    pub(super) fn unsynced_names(&self) -> Vec<String> {
+        let mut names: BTreeMap<u64, &str> = self.durable_names.iter().map(|(name, inode)| (*inode, name.as_str())).collect();
+        for entry in self.name_journal.entries() {
+            if let NameChange::Add(name, inode) = &entry.change {
+                names.insert(*inode, name);
+            }
+        }
+        let of = |item: &Item| match item.place {
+            Place::Name(index) => self.name_journal.entries().nth(index).map(|entry| entry.change.name()),
+            Place::Data(inode, _) => names.get(&inode).copied(),
+        };
+        self.items().iter().map(|item| of(item).unwrap_or_default().to_owned()).collect()
     }
 
     pub(super) fn last_unsynced_write(&self) -> Option<usize> {

@@ -140,6 +140,12 @@ impl SimulatedDisk {
         self.shared.state.lock().unsynced()
     }
 
+    /// The file of each unsynced item, in their order: for tests that try all subsets of those that matter.
+    #[must_use]
+    pub fn unsynced_names(&self) -> Vec<String> {
+        self.shared.state.lock().unsynced_names()
+    }
+
     /// The length of the last unsynced write: the one that [`CrashPlan::Torn`] cuts.
     #[must_use]
     pub fn last_unsynced_write(&self) -> Option<usize> {

@@ -62,6 +62,13 @@ fn unsynced_writes_are_lost_independently() {
         file.write_at(offset, byte).unwrap();
     }
     assert_eq!((disk.unsynced(), disk.last_unsynced_write()), (3, Some(1)));
+    assert_eq!(disk.unsynced_names(), ["a", "a", "a"]);
+    disk.link_into("a", &disk, "b").unwrap();
+    disk.remove("a").unwrap();
+    assert_eq!(disk.unsynced_names(), ["b", "b", "b", "b", "a"]);
+    disk.link_into("b", &disk, "a").unwrap();
+    disk.remove("b").unwrap();
+    disk.sync_names().unwrap();
     let outcomes = outcomes(&disk, "a");
     assert_eq!(outcomes.len(), 8, "{outcomes:?}");
     assert!(outcomes.contains(&found(b"--3-")), "the last write cannot survive alone");

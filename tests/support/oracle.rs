@@ -1,0 +1,172 @@
+//! What must hold after a crash: see `docs/reliability.md` and section 10 of the specification.
+
+use std::collections::{BTreeSet, HashSet};
+
+use varvite::{
+    Database, ErrorKind, Metric,
+    io::simulated::{CrashPlan, SimulatedDisk},
+};
+
+use super::{
+    Random,
+    machine::open,
+    state::{Model, State, difference, observe},
+};
+
+/// The crash plans to try at a place: none and all, every subset of what is unsynced if that is little, else some by chance, and torn
+/// last writes. The LOCK page is left to chance: recovery ignores it, and it is never synced.
+pub fn plans(disk: &SimulatedDisk, random: &mut Random, many: u64) -> Vec<CrashPlan> {
+    let names = disk.unsynced_names();
+    let items: Vec<usize> = (0..names.len()).filter(|index| names[*index] != "LOCK").collect();
+    let mut plans = vec![CrashPlan::LoseAll, CrashPlan::KeepAll];
+    if items.len() <= 3 {
+        for mask in 1..1_u64 << items.len() {
+            let mut subset: Vec<bool> = names.iter().map(|_| random.below(2) == 1).collect();
+            items.iter().enumerate().for_each(|(bit, item)| subset[*item] = mask >> bit & 1 == 1);
+            plans.push(CrashPlan::Subset(subset));
+        }
+    } else {
+        for _ in 0..2 * many {
+            plans.push(CrashPlan::Subset(names.iter().map(|_| random.below(2) == 1).collect()));
+        }
+        // All but one, and one alone: orders that a device is free to choose.
+        let one = items[random.below(items.len() as u64) as usize];
+        plans.push(CrashPlan::Subset((0..names.len()).map(|index| index != one).collect()));
+        plans.push(CrashPlan::Subset((0..names.len()).map(|index| index == one).collect()));
+    }
+    for _ in 0..many {
+        plans.push(CrashPlan::Random { seed: random.next() });
+    }
+    if let Some(len) = disk.last_unsynced_write() {
+        for _ in 0..many {
+            plans.push(CrashPlan::Torn { subset: vec![true; names.len()], last_write_bytes: random.below(len as u64 + 1) as usize });
+        }
+    }
+    plans
+}
+
+/// Everything that recovery can see of a disk; the LOCK page's hints to live readers are not part of it.
+pub fn fingerprint(disk: &SimulatedDisk) -> u64 {
+    let mut hash = 0;
+    for name in disk.names().iter().filter(|name| *name != "LOCK") {
+        hash = xxhash_rust::xxh64::xxh64(name.as_bytes(), hash);
+        hash = xxhash_rust::xxh64::xxh64(&disk.read_all(name).unwrap(), hash);
+    }
+    hash
+}
+
+/// Finds the place of a state among those that are legal.
+fn place(found: &State, legal: &[Model], context: &str) -> Model {
+    let same = legal.iter().rev().find(|model| model.state == *found);
+    same.cloned().unwrap_or_else(|| {
+        let nearest = legal.iter().map(|model| difference(&model.state, found)).min_by_key(String::len).unwrap_or_default();
+        panic!("{context}: none of the {} legal states was recovered; the nearest differs in\n  {nearest}", legal.len())
+    })
+}
+
+/// Names in a directory that nothing needs.
+fn orphans(db: &Database, disk: &SimulatedDisk) -> Vec<String> {
+    let names = disk.names();
+    let (mut manifests, mut logs, mut segments) = (Vec::new(), Vec::new(), 0);
+    let mut orphans = Vec::new();
+    for name in names {
+        match name.split('-').next().unwrap_or_default() {
+            "MANIFEST" => manifests.push(name),
+            "log" => logs.push(name),
+            "seg" => segments += disk.read_all(&name).unwrap().len() as u64,
+            "LOCK" | "FLOOR" => {}
+            _ => orphans.push(name),
+        }
+    }
+    let named = db.stats().unwrap().total_bytes;
+    if segments != named {
+        orphans.push(format!("{} bytes of segment files", segments - named));
+    }
+    orphans.extend(manifests.drain(1..));
+    // The one in use and its spare.
+    orphans.extend(logs.drain(..logs.len().saturating_sub(2)));
+    orphans
+}
+
+/// The whole oracle on a crashed disk. Returns the state that was recovered.
+pub fn check(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> State {
+    let db = open(crashed).unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
+    let found = observe(&db).unwrap_or_else(|error| panic!("{context}: cannot be read: {error:?}"));
+    let model = place(&found, legal, context);
+    assert_eq!(orphans(&db, crashed), Vec::<String>::new(), "{context}: files were left behind");
+    // The second crash comes at once: nothing that the first recovery did may hang on a sync to come.
+    let again = crashed.crash(&CrashPlan::LoseAll);
+    drop(db);
+    let db = open(&again).unwrap_or_else(|error| panic!("{context}: cannot be opened again: {error:?}"));
+    let seen = observe(&db).unwrap();
+    assert!(seen == found, "{context}: a second recovery changed\n  {}", difference(&found, &seen));
+    let written = write_after(&db, &model, context);
+    let last = again.crash(&CrashPlan::LoseAll);
+    drop(db);
+    let db = open(&last).unwrap_or_else(|error| panic!("{context}: cannot be opened after more writes: {error:?}"));
+    let seen = observe(&db).unwrap();
+    assert!(seen == written, "{context}: writes after recovery changed\n  {}", difference(&written, &seen));
+    found
+}
+
+/// Writes into every collection and a new one, durably. Ordinals go on where the recovered state says.
+fn write_after(db: &Database, model: &Model, context: &str) -> State {
+    let mut state = model.state.clone();
+    let fail = |error: varvite::Error| -> ! { panic!("{context}: a write after recovery failed: {error:?}") };
+    for (name, expected) in &mut state {
+        let collection = db.collection(name).unwrap();
+        let vector = vec![0.5; collection.dimension()];
+        match collection.insert("after the crash", &vector) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && expected.rows.contains_key(&b"after the crash"[..]) => continue,
+            Err(error) => fail(error),
+        }
+        let row = collection.get("after the crash").unwrap().unwrap();
+        let (id, record) = super::state::record(&row).unwrap();
+        assert_eq!(record.ordinal, model.next_ordinals[name], "{context}: {name} goes on with a wrong ordinal");
+        expected.rows.insert(id, record);
+    }
+    if let Err(error) = db.create_collection("after the crash", 2, Metric::Dot).and_then(|made| made.insert("x", &[1.0, -0.0])) {
+        fail(error);
+    }
+    let seen = observe(db).unwrap();
+    state.insert("after the crash".to_owned(), seen["after the crash"].clone());
+    assert!(seen == state, "{context}: writes after recovery are read back otherwise:\n  {}", difference(&state, &seen));
+    state
+}
+
+/// Checks each distinct image of a disk once.
+#[derive(Default)]
+pub struct Checker {
+    seen: HashSet<(u64, usize, usize)>,
+    /// Tried plans, distinct images, recovered states by their place.
+    pub tried: u64,
+    pub distinct: u64,
+    pub states: BTreeSet<usize>,
+}
+
+impl Checker {
+    /// Tries every plan. `durable..` are the legal states of the history.
+    pub fn crash(&mut self, disk: &SimulatedDisk, history: &[Model], durable: usize, plans: &[CrashPlan], context: &str) {
+        for plan in plans {
+            let crashed = disk.crash(plan);
+            self.tried += 1;
+            if !self.seen.insert((fingerprint(&crashed), durable, history.len())) {
+                continue;
+            }
+            self.distinct += 1;
+            let found = check(&crashed, &history[durable..], &format!("{context}, {}", short(plan)));
+            self.states.extend(history.iter().rposition(|model| model.state == found));
+        }
+    }
+}
+
+/// A plan as text; a subset as bits.
+pub fn short(plan: &CrashPlan) -> String {
+    let bits = |subset: &[bool]| subset.iter().map(|kept| if *kept { '1' } else { '0' }).collect::<String>();
+    match plan {
+        CrashPlan::Subset(subset) => format!("kept {}", bits(subset)),
+        CrashPlan::Torn { subset, last_write_bytes } => format!("kept {}, the last write torn at {last_write_bytes}", bits(subset)),
+        other => format!("{other:?}"),
+    }
+}
