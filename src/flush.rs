@@ -17,9 +17,21 @@ use crate::{
 pub(crate) fn flush_frozen(shared: &Shared) -> Result<bool> {
     let mut publisher = shared.publisher.lock();
     let view = shared.view();
-    let Some(frozen) = &view.frozen else { return Ok(false) };
+    let Some(frozen) = &view.frozen else {
+        name_spare(shared, &mut publisher, &view)?;
+        return Ok(false);
+    };
     flush(shared, &mut publisher, &view, frozen)?;
     Ok(true)
+}
+
+/// A full device may have used up the spare log without a flush: without another one nothing could ever be frozen again.
+fn name_spare(shared: &Shared, publisher: &mut Publisher, view: &View) -> Result<()> {
+    if shared.is_poisoned() || shared.writer.lock().spare.is_some() {
+        return Ok(());
+    }
+    let draft = Draft { version: view.version.edited(|_| None), added: Vec::new(), spare: Some(shared.create_spare()?), retire: None };
+    publisher.publish(shared, draft, |_| Ok(()))
 }
 
 /// Freezes and flushes until nothing that was written before the call is in a memtable only.

@@ -6,7 +6,7 @@ use crate::{
     flush::flush_frozen,
     format::{
         lock_page::{HOLDER_OFFSET, Holder},
-        names::{FLOOR, FileName, LOCK, log_name},
+        names::{FileName, LOCK, log_name},
     },
     io::{Lock, Storage, WriteFile, random_id},
     log::{Beacon, SpareLog},
@@ -72,11 +72,6 @@ fn holder(storage: &dyn Storage) -> String {
 
 fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
     let database = new_id(&*storage)?;
-    // What an unfinished creation left; there was no manifest, so nothing in it was ever acknowledged.
-    match storage.remove(FLOOR) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove an unfinished FLOOR", source)),
-        _ => {}
-    }
     let store = ManifestStore::create(Arc::clone(&storage), database)?;
     let view = View::new(Arc::new(Catalog::default()), Arc::new(Memtable::new()), Arc::new(Version::default()), Counts::default(), 0);
     let recovered =

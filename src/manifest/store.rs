@@ -55,8 +55,14 @@ pub(super) fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
 }
 
 impl ManifestStore {
-    /// Makes FLOOR with floor 0, durably, and no manifest yet.
+    /// Makes FLOOR with floor 0, durably, and no manifest yet. One that an unfinished creation left is taken over, never removed: without it
+    /// the logs beside it would look like those of a database that lost its FLOOR.
     pub(crate) fn create(storage: Arc<dyn Storage>, database: FileId) -> Result<Self> {
+        let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
+        if names.iter().any(|info| info.name == FLOOR) {
+            let floor = read_floor(&*storage)?.floor;
+            return Ok(Self { storage, floor, newest: 0 });
+        }
         let floor = Floor { database, generation: 1, floor: 0 };
         storage
             .publish(FLOOR, &floor::encode_file(&floor))

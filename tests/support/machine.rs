@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use varvite::{
-    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Options, Result,
-    io::simulated::SimulatedDisk,
+    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Options, Result, io::simulated::SimulatedDisk,
 };
 
 use super::state::{Model, Op, Parts, Verb, observe};

@@ -174,7 +174,8 @@ impl Model {
         let base = next.next_ordinals[name];
         let rows = &mut next.state.get_mut(name).unwrap().rows;
         for (position, (id, parts)) in entries.iter().enumerate() {
-            let mut record = Rec { ordinal: base + position as u64, bits: bits(parts.vector.as_ref().unwrap()), payload: Payload::default() };
+            let mut record =
+                Rec { ordinal: base + position as u64, bits: bits(parts.vector.as_ref().unwrap()), payload: Payload::default() };
             parts.patch(&mut record.payload);
             rows.insert(id.clone(), record);
         }

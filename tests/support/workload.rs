@@ -56,7 +56,8 @@ fn mixed(index: u64) -> Durability {
 
 /// A batch over two collections with writes of the same ids.
 fn across(seed: u64, durability: Durability) -> Step {
-    let mut ops = vec![upsert("a", seed, seed, 4), upsert("b", seed % 7, seed, 3), delete("a", seed % 5), upsert("a", seed % 5, seed + 1, 4)];
+    let mut ops =
+        vec![upsert("a", seed, seed, 4), upsert("b", seed % 7, seed, 3), delete("a", seed % 5), upsert("a", seed % 5, seed + 1, 4)];
     ops.extend([Op::Put(Verb::Insert, "b".to_owned(), id(1000 + seed), parts(seed, 3)), delete("b", 1000 + seed)]);
     Step::Batch(ops, durability)
 }
@@ -79,13 +80,19 @@ pub fn script() -> Vec<Step> {
         one(Op::Put(Verb::Insert, "a".to_owned(), b"first".to_vec(), parts(3, 4)), Buffered),
         one(Op::Put(Verb::Update, "a".to_owned(), b"nobody".to_vec(), parts(3, 4)), Synced),
     ];
-    steps.extend((0..12).map(|index| one(upsert(if index % 2 == 0 { "a" } else { "b" }, index, index, if index % 2 == 0 { 4 } else { 3 }), mixed(index))));
+    steps.extend(
+        (0..12).map(|index| {
+            one(upsert(if index % 2 == 0 { "a" } else { "b" }, index, index, if index % 2 == 0 { 4 } else { 3 }), mixed(index))
+        }),
+    );
     steps.extend((0..4).map(|index| across(index + 20, mixed(index + 3))));
     steps.extend([Step::Await, Step::Flush]);
     // Updates and deletes of what is in segments now: kills.
     let document = Parts { document: Some(Some("changed".to_owned())), ..Parts::default() };
     steps.push(one(Op::Put(Verb::Update, "a".to_owned(), b"first".to_vec(), document), Buffered));
-    steps.extend((0..8).map(|index| one(if index % 3 == 0 { delete("a", index) } else { upsert("a", index, index + 100, 4) }, mixed(index))));
+    steps.extend(
+        (0..8).map(|index| one(if index % 3 == 0 { delete("a", index) } else { upsert("a", index, index + 100, 4) }, mixed(index))),
+    );
     steps.push(Step::Batch(vec![Op::Rename("b".to_owned(), "c".to_owned()), upsert("b", 2, 77, 3)], Buffered));
     steps.extend((0..5).map(|index| one(upsert("c", index, index + 200, 3), Buffered)));
     // A bulk load flushes what was buffered before it, in all collections.
@@ -95,7 +102,10 @@ pub fn script() -> Vec<Step> {
     // Enough for two automatic flushes and the compactions that they make due.
     for round in 0..6 {
         steps.extend((0..4).map(|index| {
-            let ops = (0..5).map(|part| upsert("a", index * 5 + part, round * 100 + index * 5 + part, 4)).chain([upsert("d", index, round, 2)]).collect();
+            let ops = (0..5)
+                .map(|part| upsert("a", index * 5 + part, round * 100 + index * 5 + part, 4))
+                .chain([upsert("d", index, round, 2)])
+                .collect();
             Step::Batch(ops, if index == 1 { Synced } else { Buffered })
         }));
         if round == 3 {
@@ -121,7 +131,8 @@ pub fn script() -> Vec<Step> {
 /// A short one with all that is special about logs: for tests whose cost is the square of the length.
 pub fn short_script() -> Vec<Step> {
     use Durability::{Buffered, Synced};
-    let mut steps = vec![Step::Batch(vec![Op::Create("a".to_owned(), 4, Metric::L2), Op::Create("b".to_owned(), 3, Metric::Cosine)], Synced)];
+    let mut steps =
+        vec![Step::Batch(vec![Op::Create("a".to_owned(), 4, Metric::L2), Op::Create("b".to_owned(), 3, Metric::Cosine)], Synced)];
     steps.extend((0..4).map(|index| across(index, mixed(index + 3))));
     steps.push(Step::Flush);
     steps.extend((0..3).map(|index| one(if index == 0 { delete("a", 0) } else { upsert("a", index, index + 100, 4) }, Buffered)));
