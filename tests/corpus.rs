@@ -1,5 +1,14 @@
 //! Replays every input that fuzzing has kept, on stable, with the same entry points as `fuzz/`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
 #![cfg(feature = "fuzzing")]
 
 use std::{

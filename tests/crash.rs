@@ -3,6 +3,16 @@
 //! The oracle: what is recovered is the model after k whole batches, acknowledged ≤ k ≤ issued; a second recovery changes nothing; writes
 //! work; no file is left behind. Everything follows from the printed seed; `VARVITE_CRASH_BUDGET=n` tries about n times as much.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
+
 mod support;
 
 use support::{

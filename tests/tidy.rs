@@ -1,6 +1,16 @@
 //! The house rules, executed: reads the source and fails with a sentence that tells what to do. What it measures beyond them (medians,
 //! documentation, assertions) it prints and never enforces: `cargo test --test tidy -- --nocapture`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
+
 #[path = "tidy/lexer.rs"]
 mod lexer;
 #[path = "tidy/parser.rs"]

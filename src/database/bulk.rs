@@ -63,9 +63,6 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
 }
 
 /// Sorts the input in pieces of the memtable budget, each into a segment file of its own.
-///
-/// Ordinals are provisional: they count from the collection's next one in the order of the input. As no writer may take one meanwhile
-/// without being noticed, they are checked at publication.
 fn write_chunks<'a, I: AsRef<[u8]>>(
     shared: &Shared,
     collection: &Collection,
@@ -109,7 +106,8 @@ fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>
     buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
     let mut output = OutputFile::create(shared)?;
     output.begin(collection.typed_dimension())?;
-    let base = next_ordinal(shared, collection)?;
+    let first = buffer.iter().map(|entry| entry.position).min().unwrap_or(0);
+    let base = reserve_ordinals(shared, collection, buffer.len() as u64)?;
     let mut last: Option<Box<[u8]>> = None;
     for entry in buffer.drain(..) {
         if last.as_ref() == Some(&entry.id) {
@@ -118,18 +116,21 @@ fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>
             }
             continue;
         }
-        output.builder()?.add(&entry.id, f32s_as_bytes(&entry.vector), base + entry.position, &entry.payload)?;
+        output.builder()?.add(&entry.id, f32s_as_bytes(&entry.vector), base + (entry.position - first), &entry.payload)?;
         last = Some(entry.id);
     }
     output.end(collection.typed_dimension(), 0)?;
     output.finish()
 }
 
-fn next_ordinal(shared: &Shared, collection: &Collection) -> Result<Ordinal> {
+/// Takes ordinals for a piece of the input, so that no writer beside the load gets the same.
+fn reserve_ordinals(shared: &Shared, collection: &Collection, count: u64) -> Result<Ordinal> {
     let mut writer = shared.writer.lock();
     let id = collection.target().collection;
     let Some(next) = writer.catalog.next_ordinals.get_mut(&id) else { return Err(Error::not_found("the collection was dropped")) };
-    Ok(*next)
+    let base = *next;
+    *next += count;
+    Ok(base)
 }
 
 /// What the load kills: rows of existing segments and earlier rows of its own.

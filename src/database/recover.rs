@@ -42,7 +42,6 @@ pub(crate) fn recover(storage: &dyn Storage, options: &Options, manifest: &Manif
     let files = open_files(storage, options, manifest)?;
     let (version, mut catalog) = open_version(options, manifest, &files)?;
     let counts = Counts::starting(version.collections.values().map(|collection| (collection.meta.id, collection.live_rows())));
-    let flushed = version.flushed_through;
     let memtable = Arc::new(Memtable::new());
     let mut replay = Replay::new(&version, &memtable, &counts, &mut catalog);
     for (entry, batches) in read_logs(storage, manifest, cut)? {

@@ -7,5 +7,5 @@ mod writer;
 
 pub(crate) use beacon::Beacon;
 pub(crate) use reader::{LogBatch, LogEnd, activation, scan};
-pub(crate) use verify::{Role, Salvaged, check_identity, find_activation, salvage, verify};
+pub(crate) use verify::{Role, check_identity, find_activation, salvage, verify};
 pub(crate) use writer::{AppendError, LogWriter, SpareLog};

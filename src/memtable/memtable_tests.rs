@@ -72,7 +72,6 @@ fn run(operations: Vec<(bool, Operation)>) -> (Memtable, Model, Sequence) {
     let (memtable, mut model, mut sequence) = (Memtable::new(), Model::default(), 5);
     for (new_batch, operation) in operations {
         sequence += Sequence::from(new_batch);
-        if !matches!(operation, Operation::MarkDead(..)) {}
         match operation {
             Operation::Put(collection, id, payload) => {
                 let put = model.puts.len();

@@ -109,12 +109,12 @@ impl Row {
     }
 
     /// Metadata, document and uri as they are stored; empty if there are none.
-    pub(crate) fn encoded_payload(&self) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// `Corruption` if its block is damaged.
+    #[doc(hidden)]
+    pub fn encoded_payload(&self) -> Result<Vec<u8>> {
         self.with_payload(|bytes| Ok(bytes.to_vec()))
-    }
-
-    pub(crate) fn vector_bytes(&self) -> &[u8] {
-        &self.vector
     }
 
     fn with_payload<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {

@@ -140,10 +140,6 @@ impl FileBuilder {
     }
 
     /// Name of the file in the database that it is written for.
-    pub(crate) fn name(&self) -> &str {
-        self.output.name()
-    }
-
     fn align(&mut self) -> Result<()> {
         if self.open.is_some() {
             return Err(segment_open());

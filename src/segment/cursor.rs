@@ -40,7 +40,7 @@ impl Cursor {
         Self { segment, next: start_row, current: None, id: Vec::new(), next_entry: None, run: None, payloads: None }
     }
 
-    /// Steps onto the next row; `None` behind the last. After an error [`Cursor::row`] is the row whose id cannot be read.
+    /// Steps onto the next row; `None` behind the last. After an error it stands on the row whose id cannot be read.
     pub(crate) fn advance(&mut self) -> Result<Option<u32>> {
         let row = self.next;
         self.current = (row < self.segment.rows()).then_some(row);
@@ -74,6 +74,7 @@ impl Cursor {
     }
 
     /// The row it stands on.
+    #[cfg(test)]
     pub(crate) fn row(&self) -> Option<u32> {
         self.current
     }
@@ -81,11 +82,6 @@ impl Cursor {
     /// The id of the row; empty off the rows and after an error.
     pub(crate) fn id(&self) -> &[u8] {
         &self.id
-    }
-
-    /// The segment it walks.
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
-        &self.segment
     }
 
     /// Insertion ordinal of the row.

@@ -74,11 +74,6 @@ impl KillSet {
         self.count
     }
 
-    /// Rows of the segment, dead or alive.
-    pub(crate) fn rows(&self) -> u32 {
-        self.rows
-    }
-
     /// The dead rows in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip((0u32..).step_by(64)).flat_map(|(&word, first)| {

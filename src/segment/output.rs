@@ -26,10 +26,6 @@ impl Output {
         self.written + self.buffer.len() as u64
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(super) fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.check()?;
         while self.buffer.len() + bytes.len() >= CHUNK_BYTES {
