@@ -19,11 +19,13 @@ use crate::{
     types::{CollectionId, Dimension},
 };
 
-/// Writes what a file of the format holds, field by field with offsets; `name` is its name in the directory. Damage is said in its place,
-/// and what can still be read is.
+/// Writes what a file of the format holds, field by field with offsets. Damage is said in its place, and what can still be read is. Returns how
+/// many damages were met; checksums of rows and other blocks are not compared: that is `verify`'s work.
+///
+/// What kind of file it is, its identity header says; `name` is shown, and decides where that header is damaged.
 ///
 /// # Errors
-/// `InvalidArgument` for a name that is none of the format's; `Io` if `out` refuses.
+/// `InvalidArgument` if neither header nor name are the format's; `Io` if `out` refuses.
 ///
 /// ```
 /// use varvite::{Database, Metric, Options};
@@ -32,33 +34,49 @@ use crate::{
 /// Database::open(&path, Options::default())?.create_collection("docs", 2, Metric::L2)?;
 /// # let bytes = std::fs::read(path.join("FLOOR")).unwrap();
 /// let mut text = Vec::new();
-/// varvite::dump("FLOOR", &bytes, &mut text)?;
+/// assert_eq!(varvite::dump("FLOOR", &bytes, &mut text)?, 0);
 /// assert!(String::from_utf8_lossy(&text).contains("floor"));
 /// # Ok::<(), varvite::Error>(())
 /// ```
-pub fn dump(name: &str, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-    let mut lines = Lines(out);
-    lines.say(0, format_args!("{name}, {} bytes", bytes.len()))?;
+pub fn dump(name: &str, bytes: &[u8], out: &mut dyn Write) -> Result<u64> {
+    let Some(kind) = Identity::kind_of(bytes).or_else(|| kind_by_name(name)) else {
+        return Err(Error::invalid(format!("{name} is no file of the format: LOCK, FLOOR, MANIFEST-, log- or seg-")));
+    };
+    let mut lines = Lines { out, damages: 0 };
+    lines.say(0, format_args!("{name}, a {kind} file of {} bytes", bytes.len()))?;
+    match kind {
+        FileKind::Lock => lock(bytes, &mut lines),
+        FileKind::Floor => floor_slots(bytes, &mut lines),
+        FileKind::Manifest => manifest(bytes, &mut lines),
+        FileKind::Log => log(bytes, &mut lines),
+        FileKind::Segment => segments(bytes, &mut lines),
+    }?;
+    Ok(lines.damages)
+}
+
+fn kind_by_name(name: &str) -> Option<FileKind> {
     match FileName::parse(name) {
-        FileName::Lock => lock(bytes, &mut lines),
-        FileName::Floor => floor_slots(bytes, &mut lines),
-        FileName::Manifest(_) => manifest(bytes, &mut lines),
-        FileName::Log(_) => log(bytes, &mut lines),
-        FileName::Segment(_) => segments(bytes, &mut lines),
-        FileName::Temporary | FileName::Foreign => {
-            Err(Error::invalid(format!("{name} is no file of the format: LOCK, FLOOR, MANIFEST-, log- or seg-")))
-        }
+        FileName::Lock => Some(FileKind::Lock),
+        FileName::Floor => Some(FileKind::Floor),
+        FileName::Manifest(_) => Some(FileKind::Manifest),
+        FileName::Log(_) => Some(FileKind::Log),
+        FileName::Segment(_) => Some(FileKind::Segment),
+        FileName::Temporary | FileName::Foreign => None,
     }
 }
 
-struct Lines<'a>(&'a mut dyn Write);
+struct Lines<'a> {
+    out: &'a mut dyn Write,
+    damages: u64,
+}
 
 impl Lines<'_> {
     fn say(&mut self, offset: u64, text: std::fmt::Arguments<'_>) -> Result<()> {
-        writeln!(self.0, "{offset:>10}  {text}").map_err(|source| Error::io("write the dump", source))
+        writeln!(self.out, "{offset:>10}  {text}").map_err(|source| Error::io("write the dump", source))
     }
 
     fn damage(&mut self, error: &Error) -> Result<()> {
+        self.damages += 1;
         self.say(error.offset().unwrap_or(0), format_args!("DAMAGED: {error}"))
     }
 }
@@ -179,7 +197,7 @@ fn log(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
     let mut offset = FRAMES_START;
     while let Some(header) = FrameHeader::decode(part(bytes, offset, FRAME_HEADER_BYTES), identity.file, offset) {
         let body = part(bytes, offset + FRAME_HEADER_BYTES as u64, header.len as usize);
-        let sound = if crc(body) == header.body_crc { "" } else { ", DAMAGED: body checksum mismatch" };
+        let sound = crc(body) == header.body_crc;
         let marks = match (header.first, header.last) {
             (true, true) => "whole batch",
             (true, false) => "first of its batch",
@@ -187,8 +205,10 @@ fn log(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
             (false, false) => "middle of its batch",
         };
         let FrameHeader { len, sequence, durable_through, .. } = header;
-        lines.say(offset, format_args!("frame: sequence {sequence}, {len} bytes, {marks}, durable through {durable_through}{sound}"))?;
-        if header.first && header.last && sound.is_empty() {
+        lines.say(offset, format_args!("frame: sequence {sequence}, {len} bytes, {marks}, durable through {durable_through}"))?;
+        if !sound {
+            lines.damage(&Error::corruption("frame body checksum mismatch").at(offset))?;
+        } else if header.first && header.last {
             operations(body, offset + FRAME_HEADER_BYTES as u64, lines)?;
         }
         offset += frame_bytes(len as usize) as u64;
@@ -255,7 +275,9 @@ fn segments(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
                 lines
                     .say(place.offset, format_args!("kills of segment {}: {} of {} rows", kills.segment, kills.killed.len(), kills.rows))?;
             }
-            Ok(_) => lines.say(place.offset, format_args!("DAMAGED: checksum of the kills of segment {}", place.segment))?,
+            Ok(_) => {
+                lines.damage(&Error::corruption(format!("checksum mismatch of the kills of segment {}", place.segment)).at(place.offset))?
+            }
             Err(error) => lines.damage(&error.shifted(place.offset))?,
         }
     }
@@ -267,7 +289,7 @@ fn segments(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
 
 fn sections(segment: &[u8], base: u64, lines: &mut Lines<'_>) -> Result<()> {
     let Some(last) = segment.last_chunk::<{ segment::TAIL_BYTES }>() else {
-        return lines.say(base, format_args!("DAMAGED: the segment lies outside the file"));
+        return lines.damage(&Error::corruption("the segment lies outside the file").at(base));
     };
     let (len, _) = segment::tail(last);
     let start = segment.len().saturating_sub(len as usize);

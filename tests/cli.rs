@@ -235,6 +235,14 @@ fn a_database_is_looked_after() {
     let is_log = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"));
     let log = fs::read_dir(bench.path("db")).unwrap().map(|entry| entry.unwrap().path()).find(|path| is_log(path)).unwrap();
     assert!(!bench.ok(&["dump", log.to_str().unwrap()]).is_empty());
+    // Known by what it holds, under any name; damage is an exit code.
+    let mut bytes = fs::read(bench.path("db/FLOOR")).unwrap();
+    fs::write(bench.path("some-copy"), &bytes).unwrap();
+    assert!(bench.ok(&["dump", "some-copy"]).contains("floor: "));
+    bytes[70] ^= 1;
+    fs::write(bench.path("some-copy"), &bytes).unwrap();
+    let damaged = bench.run(&["dump", "some-copy"]);
+    assert!(damaged.code == 3 && damaged.out.contains("DAMAGED") && damaged.err.contains("damaged in 1 places"), "{damaged:?}");
 }
 
 #[test]
@@ -408,7 +416,7 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["export", "db", "c", "--vectors", "db", "--ids", "o.ids"], 1, "directory"),
         (&["export", "db", "c", "--vectors", "no/where.npy", "--ids", "o.ids"], 1, "no/where.npy"),
         (&["delete", "db", "c"], 2, "required"),
-        (&["dump", "not-ours"], 3, "not-ours"),
+        (&["dump", "not-ours"], 1, "not-ours"),
         (&["dump", "absent"], 1, "absent"),
         (&["demo", "db"], 1, "not an empty directory"),
     ];

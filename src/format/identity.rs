@@ -101,6 +101,12 @@ impl Identity {
         bytes
     }
 
+    /// The kind that a header claims, valid or not; `None` for a file that is not ours.
+    pub(crate) fn kind_of(bytes: &[u8]) -> Option<FileKind> {
+        let code = bytes.strip_prefix(&MAGIC)?.first_chunk::<4>()?;
+        FileKind::ALL.into_iter().find(|kind| kind.code() == *code)
+    }
+
     /// Reads the header at the start of `bytes`, which must be that of a `kind` file; what follows it is not looked at.
     pub(crate) fn decode(bytes: &[u8], kind: FileKind) -> Result<Self> {
         let header: [u8; IDENTITY_BYTES] = Reader::new(bytes).array().map_err(|_| not_ours(kind))?;

@@ -234,7 +234,10 @@ impl Dump {
         let dumped = varvite::dump(&name, &bytes, &mut watched);
         match watched.failure {
             Some(failure) => Err(failure.into()),
-            None => Ok(dumped?),
+            None => match dumped? {
+                0 => Ok(()),
+                damages => Err(Failure::Damage(format!("'{}' is damaged in {damages} places", self.file.display()))),
+            },
         }
     }
 }
