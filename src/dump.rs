@@ -11,7 +11,7 @@ use crate::{
         kills::KillBlock,
         lock_page::{HOLDER_BYTES, HOLDER_OFFSET, Holder, POINT_OFFSET, PointSlot, SyncedPoint},
         log::{ACTIVATION_OFFSETS, Activation, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes},
-        manifest::{CollectionEntry, Manifest},
+        manifest::{CollectionEntry, KillEntry, Manifest},
         names::FileName,
         segment::{self, SectionKind, SegmentFooter},
         segment_file::{FileFooter, TAIL_BYTES},
@@ -166,7 +166,9 @@ fn collection(entry: &CollectionEntry, lines: &mut Lines<'_>) -> Result<()> {
     for (run, segments) in runs.iter().enumerate() {
         for segment in segments {
             let kills = segment.kills.map_or_else(String::new, |kills| {
-                format!(", {} killed since {} (file {}, {} bytes at {})", kills.count, kills.since, kills.file, kills.len, kills.offset)
+                let KillEntry { count, deleted_since, file, offset, len, .. } = kills;
+                let since = if deleted_since == 0 { String::new() } else { format!(", some deleted since {deleted_since}") };
+                format!(", {count} killed{since} (file {file}, {len} bytes at {offset})")
             });
             let place = format!("file {}, {} bytes at {}", segment.file, segment.len, segment.offset);
             lines.say(

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     error::Result,
+    memtable::MemRow,
     observe::event,
     sync::Arc,
-    types::SegmentId,
+    types::{CollectionId, FileNumber, SegmentId},
     version::{
-        CollectionVersion, Draft, Finished, Frozen, LiveSegment, OutputFile, Pending, Publisher, Shared, Version, View, rehome_kills,
-        write_kills,
+        CollectionMeta, CollectionVersion, Draft, Frozen, Kills, LiveSegment, Outputs, Pending, Publisher, Shared, Splitter, Version, View,
+        arrange, rehome_kills, write_kills,
     },
 };
 
@@ -46,29 +47,28 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 }
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
-    let mut output = OutputFile::create(shared)?;
-    let placed = write_rows(&mut output, frozen)?;
-    output.builder()?.sync()?;
-    let edits = write_flush_kills(shared, &mut output, &view.version, frozen)?;
+    let mut outputs = Outputs::new(shared);
+    let placed = write_rows(&mut outputs, &view.version, frozen)?;
+    let edits = write_flush_kills(shared, &mut outputs, &view.version, frozen)?;
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
-    let file = output.number();
-    let kept = rehome_kills(shared, output.builder()?, file, &edited)?;
-    let needed = !placed.is_empty() || kept.files().contains(&file);
-    let finished = if needed { Some(output.finish()?) } else { None };
-    let version = compose(frozen, &kept, &placed, finished.as_ref());
+    let file = outputs.file()?.number();
+    let kept = rehome_kills(shared, publisher, outputs.file()?, &edited)?;
+    outputs.finish_file_if(placed.iter().any(|piece| piece.file == file) || kept.files().contains(&file))?;
+    let new_segments: Vec<_> = outputs.segments().cloned().collect();
+    let version = compose(frozen, &kept, &placed, &new_segments);
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
-    let bytes = finished.as_ref().map_or(0, |finished| finished.bytes);
-    let new_segments = finished.as_ref().map(|finished| finished.segments.clone()).unwrap_or_default();
-    let added = finished.map(|finished| finished.named).into_iter().collect();
+    let bytes = outputs.bytes();
+    let added = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     let edited = version_segments(&version, &edits);
+    outputs.published();
     publisher.publish(shared, Draft { version, added, spare, retire: Some(frozen.log) }, |newest| {
         carry_pending(newest, frozen, &edited);
-        for ((_, rows), live) in placed.iter().zip(&new_segments) {
+        for (piece, live) in placed.iter().zip(&new_segments) {
             // Rows that a newer memtable superseded meanwhile.
-            for (row, memory) in rows.iter().enumerate() {
-                let dead_at = memory.dead_at();
-                if dead_at != u64::MAX {
-                    live.pending.insert(row as u32, dead_at);
+            for (row, memory) in piece.rows.iter().enumerate() {
+                let death = memory.death();
+                if let Some(death) = death {
+                    live.pending.insert(row as u32, death);
                 }
             }
         }
@@ -80,77 +80,80 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     Ok(())
 }
 
-type Placed = Vec<(u32, Vec<crate::memtable::MemRow>)>;
+/// The rows of one new segment.
+struct Piece {
+    collection: CollectionId,
+    file: FileNumber,
+    rows: Vec<MemRow>,
+}
 
-/// Writes the newest version of every id; returns the rows per collection in the order of the segments.
-fn write_rows(output: &mut OutputFile<'_>, frozen: &Frozen) -> Result<Placed> {
+/// Writes the newest version of every id, split where the bottom runs end their segments; in the order of the segments.
+fn write_rows(outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen) -> Result<Vec<Piece>> {
     let mut placed = Vec::new();
     for meta in frozen.catalog.collections.values() {
         let rows = frozen.memtable.newest(meta.id);
-        if rows.is_empty() {
-            continue;
+        let bytes = rows.iter().map(|row| row.bytes() as u64).sum();
+        let mut splitter = Splitter::new(version.collections.get(&meta.id).map(|collection| &**collection), bytes);
+        let mut piece: Option<Piece> = None;
+        for row in rows {
+            let open_bytes = outputs.file()?.builder()?.segment_bytes();
+            if splitter.ends_before(row.id(), open_bytes)
+                && let Some(full) = piece.take()
+            {
+                end_piece(outputs, meta, full, &mut placed)?;
+            }
+            let piece = match &mut piece {
+                Some(piece) => piece,
+                none => {
+                    outputs.begin_segment(meta.dimension)?;
+                    none.insert(Piece { collection: meta.id, file: outputs.file()?.number(), rows: Vec::new() })
+                }
+            };
+            outputs.file()?.builder()?.add(row.id(), &row.vector_bytes(), row.ordinal(), row.payload())?;
+            piece.rows.push(row);
         }
-        output.begin(meta.dimension)?;
-        let mut max_sequence = 0;
-        for row in &rows {
-            output.builder()?.add(row.id(), &row.vector_bytes(), row.ordinal(), row.payload())?;
-            max_sequence = max_sequence.max(row.sequence());
+        if let Some(last) = piece {
+            end_piece(outputs, meta, last, &mut placed)?;
         }
-        output.end(meta.dimension, max_sequence)?;
-        placed.push((meta.id, rows));
     }
     Ok(placed)
+}
+
+fn end_piece(outputs: &mut Outputs<'_>, meta: &CollectionMeta, piece: Piece, placed: &mut Vec<Piece>) -> Result<()> {
+    let max_sequence = piece.rows.iter().map(MemRow::sequence).max().unwrap_or(0);
+    outputs.end_segment(meta.dimension, max_sequence)?;
+    placed.push(piece);
+    Ok(())
 }
 
 type Edits = HashMap<SegmentId, Option<Arc<LiveSegment>>>;
 
 /// Turns the pending kills that this memtable caused into kill sets.
-fn write_flush_kills(shared: &Shared, output: &mut OutputFile<'_>, version: &Version, frozen: &Frozen) -> Result<Edits> {
+fn write_flush_kills(shared: &Shared, outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen) -> Result<Edits> {
     let mut edits = HashMap::new();
-    let file = output.number();
     for live in version.segments() {
         let dead = live.pending.dead_at(frozen.sequence);
         if dead.is_empty() {
             continue;
         }
-        let kills = Arc::new(live.kills.union(dead));
-        edits.insert(live.entry.id, write_kills(shared, output.builder()?, file, live, kills, Arc::new(Pending::default()))?);
+        let deleted = live.pending.any_deleted_at(frozen.sequence);
+        let kills = Kills { set: Arc::new(live.kills.union(dead)), deleted };
+        edits.insert(live.entry.id, write_kills(shared, outputs.file()?, live, kills, Arc::new(Pending::default()))?);
     }
     Ok(edits)
 }
 
-/// The version after the flush: dropped collections gone, new ones there, new segments on top.
-fn compose(frozen: &Frozen, kept: &Version, placed: &Placed, finished: Option<&Finished>) -> Version {
-    let mut new_segments: HashMap<u32, Arc<LiveSegment>> = HashMap::new();
-    if let Some(finished) = finished {
-        new_segments.extend(placed.iter().map(|(collection, _)| *collection).zip(finished.segments.iter().cloned()));
-    }
+/// The version after the flush: dropped collections gone, new ones there, new segments in the runs that have room for them.
+fn compose(frozen: &Frozen, kept: &Version, placed: &[Piece], new_segments: &[Arc<LiveSegment>]) -> Version {
     let mut collections = BTreeMap::new();
     for meta in frozen.catalog.collections.values() {
-        let mut runs = kept.collections.get(&meta.id).map(|collection| collection.runs.clone()).unwrap_or_default();
-        if let Some(segment) = new_segments.remove(&meta.id) {
-            add_on_top(&mut runs, segment);
-        }
+        let runs = kept.collections.get(&meta.id).map(|collection| collection.runs.clone()).unwrap_or_default();
+        let added = placed.iter().zip(new_segments).filter(|(piece, _)| piece.collection == meta.id).map(|(_, live)| Arc::clone(live));
         let next_ordinal = frozen.catalog.next_ordinals.get(&meta.id).copied().unwrap_or_default();
-        collections.insert(meta.id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs }));
+        let collection = CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs: arrange(runs, added) };
+        collections.insert(meta.id, Arc::new(collection));
     }
     Version { flushed_through: frozen.sequence, collections }
-}
-
-/// Puts a segment into the newest run where it is disjoint from that run's segments (ascending loads), else into a run of its own.
-pub(crate) fn add_on_top(runs: &mut Vec<Vec<Arc<LiveSegment>>>, segment: Arc<LiveSegment>) {
-    let bounds = segment.bounds();
-    for run in runs.iter_mut() {
-        let end = run.last().and_then(|last| last.bounds());
-        if let (Some((_, last)), Some((first, _))) = (end, bounds)
-            && last < first
-            && run.iter().all(|live| live.bounds().is_some())
-        {
-            run.push(segment);
-            return;
-        }
-    }
-    runs.insert(0, vec![segment]);
 }
 
 fn version_segments(version: &Version, edits: &Edits) -> Vec<Arc<LiveSegment>> {

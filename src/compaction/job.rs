@@ -1,32 +1,39 @@
 use super::{
-    outputs::{Outputs, Part},
     publish::publish_parts,
-    strategy::{Choice, IdRange, Merge},
+    strategy::{Choice, Cut, IdRange, Merge},
 };
 use crate::{
     error::{ErrorKind, Result},
     merge::{Input, merge},
     observe::event,
     sync::Arc,
-    types::{CollectionId, Dimension, FileNumber, SegmentId},
-    version::{LiveSegment, Shared, Version},
+    types::{CollectionId, FileNumber, SegmentId},
+    version::{CollectionMeta, LiveSegment, Outputs, Shared, Splitter, Version, segment_bytes},
 };
 
-/// Largest file of rewritten segments; segments of small collections share files.
-const SHARED_FILE_BYTES: u64 = 64 << 20;
+/// Rows of one collection that were copied into new segments.
+pub(crate) struct Part {
+    pub(crate) collection: CollectionId,
+    /// Segments with the rows taken from each.
+    pub(crate) inputs: Vec<(Arc<LiveSegment>, std::ops::Range<u32>)>,
+    /// Segments built, ascending and disjoint.
+    pub(crate) built: Vec<SegmentId>,
+    /// The same, once their files are finished.
+    pub(crate) outputs: Vec<Arc<LiveSegment>>,
+}
 
 /// Runs a chosen compaction. `false` if what it chose is gone meanwhile. Damaged inputs are set aside, so that they stop no other work.
 pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
     let version = Arc::clone(&shared.view().version);
     let result = match choice {
-        Choice::Merge(merge) => run_merge(shared, &version, merge),
+        Choice::Merge(merges) => run_merges(shared, &version, merges),
         Choice::Rewrite(files) => run_rewrite(shared, &version, files),
     };
     if let Err(error) = &result
         && error.kind() == ErrorKind::Corruption
     {
         let inputs = version.segments().filter(|live| match choice {
-            Choice::Merge(merge) => merge.inputs.contains(&live.entry.id),
+            Choice::Merge(merges) => merges.iter().any(|merge| merge.inputs.contains(&live.entry.id)),
             Choice::Rewrite(files) => files.contains(&live.entry.file),
         });
         let damaged: Vec<SegmentId> = inputs.filter(|live| !live.segment.verify().is_empty()).map(|live| live.entry.id).collect();
@@ -36,19 +43,27 @@ pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
     result
 }
 
-fn run_merge(shared: &Shared, version: &Version, merge: &Merge) -> Result<bool> {
-    let Some(collection) = version.collections.get(&merge.collection) else { return Ok(false) };
-    let mut inputs = Vec::new();
-    for id in &merge.inputs {
-        let Some(live) = collection.segments().find(|live| live.entry.id == *id) else { return Ok(false) };
-        let rows = rows_in(live, &merge.range)?;
-        if !rows.is_empty() {
-            inputs.push((Arc::clone(live), rows));
+fn run_merges(shared: &Shared, version: &Version, merges: &[Merge]) -> Result<bool> {
+    let mut outputs = Outputs::new(shared);
+    let mut parts = Vec::new();
+    for merge in merges {
+        let Some(collection) = version.collections.get(&merge.collection) else { return Ok(false) };
+        let mut inputs = Vec::new();
+        for id in &merge.inputs {
+            let Some(live) = collection.segments().find(|live| live.entry.id == *id) else { return Ok(false) };
+            let rows = rows_in(live, &merge.range)?;
+            if !rows.is_empty() {
+                inputs.push((Arc::clone(live), rows));
+            }
         }
+        let total = live_bytes(&inputs);
+        let mut cuts = match merge.cut {
+            Cut::Evenly => Cuts::Evenly(even_piece(total, segment_bytes(collection.live_bytes()))),
+            Cut::AtBounds => Cuts::AtBounds(Splitter::new(Some(collection), total)),
+        };
+        parts.push(copy(&mut outputs, &collection.meta, inputs, &mut cuts)?);
     }
-    let mut outputs = Outputs::new(shared, 1);
-    let part = copy(&mut outputs, merge.collection, collection.meta.dimension, inputs, merge.into_run_of, merge.segment_bytes)?;
-    publish_parts(shared, version, vec![part], &[], outputs)
+    publish_parts(shared, version, parts, &[], outputs)
 }
 
 fn rows_in(live: &LiveSegment, range: &IdRange) -> Result<std::ops::Range<u32>> {
@@ -63,59 +78,81 @@ fn rows_in(live: &LiveSegment, range: &IdRange) -> Result<std::ops::Range<u32>> 
     Ok(start..end.max(start))
 }
 
-/// Copies live rows into new segments of about equal size.
-fn copy(
-    outputs: &mut Outputs<'_>,
-    collection: CollectionId,
-    dimension: Dimension,
-    inputs: Vec<(Arc<LiveSegment>, std::ops::Range<u32>)>,
-    into_run_of: Option<SegmentId>,
-    segment_bytes: u64,
-) -> Result<Part> {
+/// About how many bytes of live rows there are in parts of segments.
+fn live_bytes(inputs: &[(Arc<LiveSegment>, std::ops::Range<u32>)]) -> u64 {
     let share = |(live, rows): &(Arc<LiveSegment>, std::ops::Range<u32>)| {
         (u128::from(live.live_bytes()) * rows.len() as u128 / u128::from(live.segment.rows().max(1))) as u64
     };
-    let total: u64 = inputs.iter().map(share).sum();
-    // A segment may be half as large again rather than leave a small one behind.
-    let pieces = (total * 2 / (segment_bytes.saturating_mul(3)).max(1)) + 1;
-    let piece = total / pieces + 1;
-    let mut open = false;
+    inputs.iter().map(share).sum()
+}
+
+/// Size of equal pieces of about `segment` bytes: half as large again rather than a small one left behind.
+fn even_piece(total: u64, segment: u64) -> u64 {
+    let pieces = (total * 2 / segment.saturating_mul(3).max(1)) + 1;
+    total / pieces + 1
+}
+
+/// Where the segments being built end.
+enum Cuts {
+    /// Once they have so many bytes.
+    Evenly(u64),
+    AtBounds(Splitter),
+    Nowhere,
+}
+
+impl Cuts {
+    fn ends_before(&mut self, id: &[u8], open_bytes: u64) -> bool {
+        match self {
+            Self::Evenly(piece) => open_bytes >= *piece,
+            Self::AtBounds(splitter) => splitter.ends_before(id, open_bytes),
+            Self::Nowhere => false,
+        }
+    }
+}
+
+/// Copies live rows into new segments.
+fn copy(
+    outputs: &mut Outputs<'_>,
+    meta: &CollectionMeta,
+    inputs: Vec<(Arc<LiveSegment>, std::ops::Range<u32>)>,
+    cuts: &mut Cuts,
+) -> Result<Part> {
     let sequence = inputs.iter().map(|(live, _)| live.segment.max_sequence()).max().unwrap_or(0);
     let sources: Vec<_> = inputs
         .iter()
         .map(|(live, rows)| Input { segment: Arc::clone(&live.segment), kills: Arc::clone(&live.kills), rows: rows.clone() })
         .collect();
+    let (mut open, mut built) = (false, Vec::new());
     merge(&sources, |record| {
-        if !open {
-            outputs.file()?.begin(dimension)?;
-            open = true;
-        }
-        let builder = outputs.file()?.builder()?;
-        builder.add(record.id, record.vector, record.ordinal, record.payload)?;
-        if builder.segment_bytes() >= piece {
-            outputs.end_segment(dimension, sequence)?;
+        let (bytes, memory) = if open { outputs.file()?.builder()?.size() } else { (0, 0) };
+        if open && (memory >= outputs.memory_budget() || cuts.ends_before(record.id, bytes)) {
+            outputs.end_segment(meta.dimension, sequence)?;
             open = false;
         }
-        Ok(())
+        if !open {
+            built.push(outputs.begin_segment(meta.dimension)?);
+            open = true;
+        }
+        outputs.file()?.builder()?.add(record.id, record.vector, record.ordinal, record.payload)
     })?;
     if open {
-        outputs.end_segment(dimension, sequence)?;
+        outputs.end_segment(meta.dimension, sequence)?;
     }
-    Ok(Part { collection, inputs, into_run_of, outputs: Vec::new() })
+    Ok(Part { collection: meta.id, inputs, built, outputs: Vec::new() })
 }
 
 /// Rewrites files: segments with dead rows without those, others as they are.
 fn run_rewrite(shared: &Shared, version: &Version, files: &[FileNumber]) -> Result<bool> {
-    let mut outputs = Outputs::new(shared, SHARED_FILE_BYTES);
+    let mut outputs = Outputs::new(shared);
     let mut parts = Vec::new();
     let mut moved = Vec::new();
-    for (id, collection) in &version.collections {
+    for collection in version.collections.values() {
         for live in collection.segments().filter(|live| files.contains(&live.entry.file) && !shared.is_set_aside(live.entry.id)) {
             if live.kills.count() > 0 {
                 let inputs = vec![(Arc::clone(live), 0..live.segment.rows())];
-                parts.push(copy(&mut outputs, *id, collection.meta.dimension, inputs, Some(live.entry.id), u64::MAX / 4)?);
+                parts.push(copy(&mut outputs, &collection.meta, inputs, &mut Cuts::Nowhere)?);
             } else {
-                outputs.file()?.add_raw(live, collection.meta.dimension)?;
+                outputs.add_raw(live, collection.meta.dimension)?;
                 moved.push(live.entry.id);
             }
         }

@@ -1,7 +1,6 @@
 //! Compaction: what to merge (a pure function of the version's shape), the merge, and its publication.
 
 mod job;
-mod outputs;
 mod publish;
 mod shape;
 mod strategy;

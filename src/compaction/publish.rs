@@ -1,12 +1,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::outputs::{Outputs, Part};
+use super::job::Part;
 use crate::{
     error::{Error, Result},
     observe::event,
     sync::Arc,
     types::SegmentId,
-    version::{CollectionVersion, Draft, LiveSegment, OutputFile, Pending, Shared, Version, View, rehome_kills, write_kills},
+    version::{
+        CollectionVersion, Draft, Kills, LiveSegment, OutputFile, Outputs, Pending, Shared, Version, View, arrange, rehome_kills,
+        write_kills,
+    },
 };
 
 /// Where a row went: its new segment and row there.
@@ -31,7 +34,11 @@ pub(crate) fn publish_parts(
     mut outputs: Outputs<'_>,
 ) -> Result<bool> {
     outputs.finish_file()?;
-    assign_outputs(&mut parts, moved, &outputs);
+    let built: HashMap<SegmentId, Arc<LiveSegment>> = outputs.segments().map(|live| (live.entry.id, Arc::clone(live))).collect();
+    for part in &mut parts {
+        part.outputs = part.built.iter().filter_map(|id| built.get(id).cloned()).collect();
+    }
+    let bytes = outputs.bytes();
     let mut publisher = shared.publisher.lock();
     let current = Arc::clone(&shared.view().version);
     let present: HashSet<SegmentId> = current.segments().map(|live| live.entry.id).collect();
@@ -40,12 +47,12 @@ pub(crate) fn publish_parts(
         return Ok(false);
     }
     debug_assert!(base.flushed_through <= current.flushed_through);
-    let mut kills_file = OutputFile::create(shared)?;
     let mut edit = Edit { replaced: HashMap::new(), outputs: HashMap::new(), moves: HashMap::new() };
+    let kills_file = outputs.file()?.number();
     for part in &parts {
-        edit_part(shared, &current, part, &mut kills_file, &mut edit)?;
+        edit_part(shared, &current, part, outputs.file()?, &mut edit)?;
     }
-    for live in outputs.segments().filter(|live| moved.contains(&live.entry.id)) {
+    for live in moved.iter().filter_map(|id| built.get(id)) {
         // The same rows elsewhere: kill set and pending kills go with them.
         let Some(old) = current.segment(live.entry.id) else { return Ok(false) };
         let entry = crate::format::manifest::SegmentEntry { kills: old.entry.kills, ..live.entry };
@@ -53,15 +60,9 @@ pub(crate) fn publish_parts(
         edit.replaced.insert(live.entry.id, Some(replacement));
     }
     let composed = compose(&current, &parts, &edit);
-    let file = kills_file.number();
-    let version = rehome_kills(shared, kills_file.builder()?, file, &composed)?;
-    let mut added: Vec<_> = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
-    if version.files().contains(&file) {
-        added.push(kills_file.finish()?.named);
-    } else {
-        drop(kills_file);
-    }
-    let bytes = outputs.bytes();
+    let version = rehome_kills(shared, &publisher, outputs.file()?, &composed)?;
+    outputs.finish_file_if(version.files().contains(&kills_file))?;
+    let added: Vec<_> = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     outputs.published();
     // The pending maps of a version are shared with what `rehome_kills` made of it.
     publisher.publish(shared, Draft { version, added, spare: None, retire: None }, |newest| carry_pending(newest, &parts, &edit))?;
@@ -71,28 +72,16 @@ pub(crate) fn publish_parts(
     Ok(true)
 }
 
-/// Gives each part the segments built for it: they were built in the order of the parts, moved segments between them.
-fn assign_outputs(parts: &mut [Part], moved: &[SegmentId], outputs: &Outputs<'_>) {
-    let mut built = outputs.segments().filter(|live| !moved.contains(&live.entry.id)).peekable();
-    if let [only] = parts {
-        only.outputs = built.cloned().collect();
-        return;
-    }
-    // Several parts come from a rewrite, which makes at most one segment a part: none if no row lived.
-    for part in parts {
-        let lives = part.inputs.iter().any(|(live, _)| live.live_rows() > 0);
-        part.outputs = if lives { built.next().cloned().into_iter().collect() } else { Vec::new() };
-    }
-}
-
 fn edit_part(shared: &Shared, current: &Version, part: &Part, kills_file: &mut OutputFile<'_>, edit: &mut Edit) -> Result<()> {
-    let file = kills_file.number();
     let mut output_kills: HashMap<SegmentId, Vec<u32>> = HashMap::new();
+    let mut deleted = false;
     for (base, rows) in &part.inputs {
         let Some(now) = current.segment(base.entry.id) else { return Err(Error::invalid("an input of a compaction is gone")) };
         for row in rows.clone().filter(|row| now.kills.contains(*row) && !base.kills.contains(*row)) {
             let (segment, new_row) = locate(part, now, row)?;
             output_kills.entry(segment).or_default().push(new_row);
+            // Whether it was one of the deleted is not known: rather erase in time what need not be.
+            deleted |= now.entry.kills.is_some_and(|kills| kills.deleted_since > 0);
         }
         // Found here for the entries known already, so that writers wait for the few that come meanwhile only.
         for row in now.pending.after(0, rows.clone()).into_keys().filter(|row| !now.kills.contains(*row)) {
@@ -102,8 +91,8 @@ fn edit_part(shared: &Shared, current: &Version, part: &Part, kills_file: &mut O
         let replacement = if whole {
             None
         } else {
-            let kills = Arc::new(now.kills.union(rows.clone()));
-            write_kills(shared, kills_file.builder()?, file, now, kills, Arc::new(Pending::default()))?
+            let kills = Kills { set: Arc::new(now.kills.union(rows.clone())), deleted: false };
+            write_kills(shared, kills_file, now, kills, Arc::new(Pending::default()))?
         };
         edit.replaced.insert(now.entry.id, replacement);
     }
@@ -111,7 +100,8 @@ fn edit_part(shared: &Shared, current: &Version, part: &Part, kills_file: &mut O
         let published = match output_kills.remove(&live.entry.id) {
             None => Some(Arc::clone(live)),
             Some(dead) => {
-                write_kills(shared, kills_file.builder()?, file, live, Arc::new(live.kills.union(dead)), Arc::clone(&live.pending))?
+                let kills = Kills { set: Arc::new(live.kills.union(dead)), deleted };
+                write_kills(shared, kills_file, live, kills, Arc::clone(&live.pending))?
             }
         };
         edit.outputs.insert(live.entry.id, published);
@@ -154,45 +144,16 @@ fn carry_pending(newest: &View, parts: &[Part], edit: &Edit) -> Result<()> {
     Ok(())
 }
 
-/// The version with inputs replaced and outputs in their runs.
+/// The version with inputs replaced and outputs in the runs that have room for them.
 fn compose(current: &Version, parts: &[Part], edit: &Edit) -> Version {
+    let kept = current.edited(|live| edit.replaced.get(&live.entry.id).cloned());
     let mut collections = BTreeMap::new();
-    for (id, collection) in &current.collections {
-        let mut joining: Vec<(Option<SegmentId>, Vec<Arc<LiveSegment>>)> = Vec::new();
-        for part in parts.iter().filter(|part| part.collection == *id) {
-            let outputs = part.outputs.iter().filter_map(|live| edit.outputs.get(&live.entry.id).cloned().flatten()).collect();
-            joining.push((part.into_run_of, outputs));
-        }
-        let mut runs = Vec::new();
-        for run in &collection.runs {
-            let kept = run.iter().filter_map(|live| edit.replaced.get(&live.entry.id).cloned().unwrap_or_else(|| Some(Arc::clone(live))));
-            let mut next: Vec<_> = kept.collect();
-            joining.retain_mut(|(into, outputs)| {
-                let joins = into.is_some_and(|target| run.iter().any(|live| live.entry.id == target));
-                !(joins && join(&mut next, outputs))
-            });
-            runs.push(next);
-        }
-        // Outputs without a run, or that overlap what a flush put into theirs meanwhile, are a run of their own.
-        runs.splice(0..0, joining.into_iter().map(|(_, outputs)| outputs));
-        runs.retain(|run| !run.is_empty());
+    for (id, collection) in &kept.collections {
+        let outputs = parts.iter().filter(|part| part.collection == *id).flat_map(|part| &part.outputs);
+        let added = outputs.filter_map(|live| edit.outputs.get(&live.entry.id).cloned().flatten());
+        let runs = arrange(collection.runs.clone(), added);
         let (meta, next_ordinal) = (Arc::clone(&collection.meta), collection.next_ordinal);
         collections.insert(*id, Arc::new(CollectionVersion { meta, next_ordinal, runs }));
     }
     Version { flushed_through: current.flushed_through, collections }
-}
-
-/// Adds outputs to a run if they are disjoint from its segments.
-fn join(run: &mut Vec<Arc<LiveSegment>>, outputs: &[Arc<LiveSegment>]) -> bool {
-    let mut all: Vec<_> = run.iter().chain(outputs).cloned().collect();
-    all.sort_by(|a, b| a.bounds().map(|(first, _)| first).cmp(&b.bounds().map(|(first, _)| first)));
-    let disjoint = all.windows(2).all(|pair| match pair {
-        [a, b] => a.bounds().zip(b.bounds()).is_some_and(|((_, last), (first, _))| last < first),
-        _ => true,
-    });
-    if disjoint && all.iter().all(|live| live.bounds().is_some()) {
-        *run = all;
-        return true;
-    }
-    outputs.is_empty()
 }

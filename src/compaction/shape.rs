@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     sync::Arc,
     types::{CollectionId, FileNumber, SegmentId},
-    version::{LiveSegment, Publisher, Shared, Version},
+    version::{LiveSegment, Publisher, Sample, Shared, Version},
 };
 
 /// What the strategy sees of a segment.
@@ -18,7 +18,7 @@ pub(crate) struct SegmentShape {
     pub(crate) first: Box<[u8]>,
     pub(crate) last: Box<[u8]>,
     /// Every 64th id or so with its row, to estimate how much lies in a range.
-    pub(crate) sample: Vec<(Box<[u8]>, u32)>,
+    pub(crate) sample: Sample,
 }
 
 impl SegmentShape {
@@ -28,6 +28,12 @@ impl SegmentShape {
 
     pub(crate) fn dead_bytes(&self) -> u64 {
         (u128::from(self.bytes) * u128::from(self.dead_rows) / u128::from(self.rows.max(1))) as u64
+    }
+
+    /// Whether all of its ids lie in a range.
+    pub(crate) fn is_within(&self, range: &IdRange) -> bool {
+        range.after.as_ref().is_none_or(|after| *self.first > **after)
+            && range.through.as_ref().is_none_or(|through| *self.last <= **through)
     }
 
     /// About how many live bytes lie in a range; 0 only if none can.
@@ -60,6 +66,31 @@ impl CollectionShape {
         self.runs.iter().flatten()
     }
 
+    /// The run that others are merged into.
+    pub(crate) fn bottom(&self) -> Option<&Vec<SegmentShape>> {
+        self.runs.first()
+    }
+
+    /// The segments of all other runs.
+    pub(crate) fn uppers(&self) -> Vec<&SegmentShape> {
+        self.runs.iter().skip(1).flatten().collect()
+    }
+
+    /// All segments with the number of their run; 0 is the bottom.
+    pub(crate) fn with_depth(&self) -> impl Iterator<Item = (usize, &SegmentShape)> {
+        self.runs.iter().enumerate().flat_map(|(depth, run)| run.iter().map(move |segment| (depth, segment)))
+    }
+
+    /// About how many live bytes lie in a range.
+    pub(crate) fn live_in(&self, range: &IdRange) -> u64 {
+        self.segments().map(|segment| segment.bytes_in(range)).sum()
+    }
+
+    /// Bytes of some of its segments.
+    pub(crate) fn bytes_of(&self, segments: &[SegmentId]) -> u64 {
+        self.segments().filter(|segment| segments.contains(&segment.id)).map(|segment| segment.bytes).sum()
+    }
+
     pub(crate) fn live_bytes(&self) -> u64 {
         self.segments().map(SegmentShape::live_bytes).sum()
     }
@@ -79,6 +110,8 @@ pub(crate) struct FileShape {
     pub(crate) number: FileNumber,
     pub(crate) bytes: u64,
     /// Bytes of segments that nobody references.
+    pub(crate) orphaned_bytes: u64,
+    /// Those, and bytes of dead rows.
     pub(crate) dead_bytes: u64,
     /// Something deleted has been in it for `erase_after`.
     pub(crate) erase_due: bool,
@@ -125,15 +158,7 @@ impl Shape {
 fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     let (first, last) = live.bounds()?;
     let rows = live.segment.rows();
-    let step = (rows / 64).max(1);
-    let mut sample = Vec::new();
-    let mut row = step;
-    while row < rows {
-        let mut id = Vec::new();
-        live.segment.id_of(row, &mut id).ok()?;
-        sample.push((id.into_boxed_slice(), row));
-        row = row.checked_add(step)?;
-    }
+    let sample = live.sample()?;
     Some(SegmentShape {
         id: live.entry.id,
         bytes: live.entry.len,
@@ -145,28 +170,40 @@ fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     })
 }
 
+/// What segments use of a file.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    bytes: u64,
+    dead_rows_bytes: u64,
+    erase_due: bool,
+}
+
 fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec<FileShape> {
-    let (now, erase_after) = (shared.clock().unix_seconds(), shared.options.erase_after.as_secs());
-    let mut used: BTreeMap<FileNumber, (u64, bool)> = BTreeMap::new();
+    let now = shared.clock().unix_seconds();
+    // Deleted bytes may wait in the log before, and in a segment that was merged away behind it: each takes its share of the time.
+    let is_due = |since: u64| u128::from(now.saturating_sub(since)) * 3000 >= shared.options.erase_after.as_millis();
+    let mut used: BTreeMap<FileNumber, Used> = BTreeMap::new();
     let mut set_aside = BTreeSet::new();
     for live in version.segments() {
         if shared.is_set_aside(live.entry.id) {
             set_aside.insert(live.entry.file);
         }
-        let (bytes, due) = used.entry(live.entry.file).or_default();
-        *bytes += live.entry.len;
-        *due |= live.entry.kills.is_some_and(|kills| now.saturating_sub(kills.since) >= erase_after);
+        let file = used.entry(live.entry.file).or_default();
+        file.bytes += live.entry.len;
+        file.dead_rows_bytes += live.entry.len.saturating_sub(live.live_bytes());
+        file.erase_due |= live.entry.kills.is_some_and(|kills| kills.deleted_since > 0 && is_due(kills.deleted_since));
     }
     let shape = |(number, named): (&FileNumber, &crate::version::NamedFile)| {
         let placed: u64 = named.file.footer().segments.iter().map(|place| place.len).sum();
-        let (referenced, kills_due) = used.get(number).copied().unwrap_or_default();
-        let dead_bytes = placed.saturating_sub(referenced);
-        let orphaned_due = dead_bytes > 0 && publisher.dead_for(*number, now) >= erase_after;
+        let Used { bytes, dead_rows_bytes, erase_due } = used.get(number).copied().unwrap_or_default();
+        let orphaned = placed.saturating_sub(bytes);
+        let orphaned_due = orphaned > 0 && is_due(publisher.dead_since(*number));
         FileShape {
             number: *number,
             bytes: named.entry.len,
-            dead_bytes,
-            erase_due: (kills_due || orphaned_due) && referenced > 0 && !set_aside.contains(number),
+            orphaned_bytes: orphaned,
+            dead_bytes: orphaned + dead_rows_bytes,
+            erase_due: (erase_due || orphaned_due) && bytes > 0 && !set_aside.contains(number),
         }
     };
     publisher.files().iter().map(shape).collect()
@@ -177,7 +214,7 @@ pub(crate) fn rewrite_choice(shared: &Shared, collection: CollectionId, ids: &[&
     let publisher = shared.publisher.lock();
     let version = Arc::clone(&shared.view().version);
     let mut files: Vec<FileNumber> =
-        file_shapes(shared, &publisher, &version).iter().filter(|file| file.dead_bytes > 0).map(|file| file.number).collect();
+        file_shapes(shared, &publisher, &version).iter().filter(|file| file.orphaned_bytes > 0).map(|file| file.number).collect();
     for live in version.collections.get(&collection).iter().flat_map(|collection| collection.segments()) {
         for id in ids {
             if live.segment.find(id)?.is_some() {

@@ -1,5 +1,8 @@
 use super::shape::{CollectionShape, SegmentShape, Shape};
-use crate::types::{CollectionId, FileNumber, SegmentId};
+use crate::{
+    types::{CollectionId, FileNumber, SegmentId},
+    version::segment_bytes,
+};
 
 /// A part of the id space: behind `after`, up to and with `through`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,17 +17,23 @@ pub(crate) struct Merge {
     pub(crate) collection: CollectionId,
     pub(crate) inputs: Vec<SegmentId>,
     pub(crate) range: IdRange,
-    /// The run the outputs join (that of this segment); a new one if absent.
-    pub(crate) into_run_of: Option<SegmentId>,
-    /// Bytes at which an output segment ends.
-    pub(crate) segment_bytes: u64,
+    pub(crate) cut: Cut,
+}
+
+/// Where output segments end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// In pieces of equal size: a new part of the bottom run.
+    Evenly,
+    /// Where segments of the bottom run do: an upper run.
+    AtBounds,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Merge sorted runs.
-    Merge(Merge),
+    /// Merge segments; several small merges, each of its own collection, are published together.
+    Merge(Vec<Merge>),
     /// Rewrite files without their dead bytes, each segment where it is.
     Rewrite(Vec<FileNumber>),
 }
@@ -40,8 +49,10 @@ pub(crate) enum Mode {
     Full,
 }
 
-/// Runs merged at a time.
+/// Segments merged at a time.
 const FAN_IN: usize = 4;
+/// Bytes of small merges that one publication may wait for, and of small files that are rewritten together.
+const TOGETHER_BYTES: u64 = 16 << 20;
 
 impl Mode {
     /// Dead bytes tolerated.
@@ -52,6 +63,15 @@ impl Mode {
             Self::Full => 0,
         }
     }
+
+    /// Segments that may overlap above the bottom run.
+    fn depth(self, growth: u64) -> usize {
+        match self {
+            Self::Full => 0,
+            Self::Idle => 3,
+            Self::Busy => 4 + (u64::BITS - growth.leading_zeros()) as usize,
+        }
+    }
 }
 
 /// Chooses the next compaction, `None` when nothing is due. Pure: the same shape gives the same choice.
@@ -59,77 +79,100 @@ pub(crate) fn choose(shape: &Shape, mode: Mode) -> Option<Choice> {
     if let Some(choice) = erase(shape) {
         return Some(choice);
     }
-    let crowded = shape.collections.iter().find_map(|collection| limit_runs(shape, collection, mode).or_else(|| join_small(collection)));
-    crowded.or_else(|| reclaim(shape, mode))
+    let mut merges = Vec::new();
+    let mut bytes = 0;
+    for collection in &shape.collections {
+        let Some(merge) = limit_depth(shape, collection, mode).or_else(|| join_small(collection)) else { continue };
+        bytes += collection.bytes_of(&merge.inputs);
+        merges.push(merge);
+        if bytes >= TOGETHER_BYTES {
+            break;
+        }
+    }
+    if !merges.is_empty() {
+        return Some(Choice::Merge(merges));
+    }
+    reclaim(shape, mode)
 }
 
 /// Deleted bytes that have been in a file for long enough.
 fn erase(shape: &Shape) -> Option<Choice> {
-    let due: Vec<_> = shape.files.iter().filter(|file| file.erase_due).map(|file| file.number).take(1).collect();
-    (!due.is_empty()).then_some(Choice::Rewrite(due))
+    together(shape.files.iter().filter(|file| file.erase_due).map(|file| (file.number, file.bytes)))
 }
 
-/// Size at which segments of a collection end.
-fn segment_bytes(collection: &CollectionShape) -> u64 {
-    (collection.live_bytes() / 16).clamp(1 << 20, 64 << 20)
+/// Files to be rewritten in one publication: the first ones, as long as they are small.
+fn together(files: impl Iterator<Item = (FileNumber, u64)>) -> Option<Choice> {
+    let mut taken = 0;
+    let chosen: Vec<_> = files
+        .take_while(|(_, bytes)| {
+            let first = taken == 0;
+            taken += bytes;
+            first || taken <= TOGETHER_BYTES
+        })
+        .map(|(number, _)| number)
+        .collect();
+    (!chosen.is_empty()).then_some(Choice::Rewrite(chosen))
 }
 
-/// Too many runs make reads slow: merge the smallest. As no two live rows share an id, runs of any age may be merged.
-fn limit_runs(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Option<Choice> {
-    let runs = collection.runs.len();
-    let growth = collection.live_bytes() / shape.memtable_bytes.max(1);
-    let limit = match mode {
-        Mode::Full => 1,
-        Mode::Idle => 4,
-        Mode::Busy => 5 + (u64::BITS - growth.leading_zeros()) as usize,
-    };
-    if runs <= limit {
+/// Too many segments over one another make reads slow: merge the smallest above the bottom run. As no two live rows share an id, segments
+/// of any age may be merged.
+fn limit_depth(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Option<Merge> {
+    let limit = mode.depth(collection.live_bytes() / shape.memtable_bytes.max(1));
+    let uppers = collection.uppers();
+    let mut pile = deepest(&uppers);
+    if pile.len() <= limit {
         return None;
     }
-    let mut by_size: Vec<_> = collection.runs.iter().map(|run| (run.iter().map(SegmentShape::live_bytes).sum::<u64>(), run)).collect();
-    by_size.sort_by_key(|(bytes, _)| *bytes);
-    let count = if mode == Mode::Full { runs } else { FAN_IN.min(runs) };
-    let chosen = by_size.get(..count)?;
-    let bytes: u64 = chosen.iter().map(|(bytes, _)| bytes).sum();
-    // A merge needs room for its outputs until its inputs go; range by range it needs less.
-    let room = collection.live_bytes() + collection.live_bytes() * 3 / 5 + (16 << 20);
-    if mode != Mode::Full && collection.total_bytes() + bytes > room {
+    if mode == Mode::Full {
         return sweep(collection);
     }
-    Some(Choice::Merge(Merge {
-        collection: collection.id,
-        inputs: chosen.iter().flat_map(|(_, run)| run.iter().map(|segment| segment.id)).collect(),
-        range: IdRange::default(),
-        into_run_of: None,
-        segment_bytes: segment_bytes(collection),
-    }))
+    pile.sort_by_key(|segment| segment.live_bytes());
+    pile.truncate(FAN_IN);
+    let bytes: u64 = pile.iter().map(|segment| segment.bytes).sum();
+    // A merge needs room for its outputs until its inputs go; range by range it needs less.
+    let room = collection.live_bytes() + collection.live_bytes() * 3 / 5 + (16 << 20);
+    if collection.total_bytes() + bytes > room {
+        return sweep(collection);
+    }
+    let inputs = pile.iter().map(|segment| segment.id).collect();
+    Some(Merge { collection: collection.id, inputs, range: IdRange::default(), cut: Cut::AtBounds })
+}
+
+/// The most segments that overlap at one id.
+fn deepest<'a>(segments: &[&'a SegmentShape]) -> Vec<&'a SegmentShape> {
+    let mut by_first = segments.to_vec();
+    by_first.sort_by(|a, b| a.first.cmp(&b.first));
+    let mut open: Vec<&SegmentShape> = Vec::new();
+    let mut most: Vec<&SegmentShape> = Vec::new();
+    for segment in by_first {
+        open.retain(|other| other.last >= segment.first);
+        open.push(segment);
+        if open.len() > most.len() {
+            most.clone_from(&open);
+        }
+    }
+    most
 }
 
 /// Neighbours in a run that are far below the size of a segment (ascending loads make such).
-fn join_small(collection: &CollectionShape) -> Option<Choice> {
-    let target = segment_bytes(collection);
-    for run in &collection.runs {
-        let mut small: Vec<&SegmentShape> = Vec::new();
-        let mut bytes = 0;
-        for segment in run {
-            if segment.bytes > target / 4 || bytes + segment.bytes > target {
-                small.clear();
-                bytes = 0;
-            }
-            if segment.bytes <= target / 4 {
-                small.push(segment);
-                bytes += segment.bytes;
-            }
-            // Sixteen at a time: each byte is joined at most a few times on its way to a full segment.
-            if small.len() >= 16 {
-                return Some(Choice::Merge(Merge {
-                    collection: collection.id,
-                    inputs: small.iter().map(|segment| segment.id).collect(),
-                    range: IdRange::default(),
-                    into_run_of: small.first().map(|segment| segment.id),
-                    segment_bytes: target,
-                }));
-            }
+fn join_small(collection: &CollectionShape) -> Option<Merge> {
+    let target = segment_bytes(collection.live_bytes());
+    let run = collection.bottom()?;
+    let mut small: Vec<&SegmentShape> = Vec::new();
+    let mut bytes = 0;
+    for segment in run {
+        if segment.bytes > target / 4 || bytes + segment.bytes > target {
+            small.clear();
+            bytes = 0;
+        }
+        if segment.bytes <= target / 4 {
+            small.push(segment);
+            bytes += segment.bytes;
+        }
+        // Sixteen at a time: each byte is joined at most a few times on its way to a full segment.
+        if small.len() >= 16 {
+            let inputs = small.iter().map(|segment| segment.id).collect();
+            return Some(Merge { collection: collection.id, inputs, range: IdRange::default(), cut: Cut::Evenly });
         }
     }
     None
@@ -142,49 +185,81 @@ fn reclaim(shape: &Shape, mode: Mode) -> Option<Choice> {
     if dead == 0 || dead <= mode.slack(live) {
         return None;
     }
+    // One large collection is swept range by range; many small ones share files, which are rewritten.
     let worst = shape.collections.iter().max_by_key(|collection| collection.dead_bytes());
     let by_merge = worst.filter(|collection| collection.dead_bytes() * 4 > dead).and_then(sweep);
-    by_merge.or_else(|| {
-        let file = shape.files.iter().filter(|file| file.dead_bytes > 0).max_by_key(|file| file.dead_bytes)?;
-        Some(Choice::Rewrite(vec![file.number]))
+    by_merge.map(|merge| Choice::Merge(vec![merge])).or_else(|| {
+        let mut files: Vec<_> = shape.files.iter().filter(|file| file.dead_bytes > 0).collect();
+        files.sort_by_key(|file| std::cmp::Reverse((u128::from(file.dead_bytes) << 32) / u128::from(file.bytes.max(1))));
+        together(files.iter().map(|file| (file.number, file.bytes)))
     })
 }
 
-/// Merges one id range of all runs into the largest run, where it frees most for what it writes.
-fn sweep(collection: &CollectionShape) -> Option<Choice> {
-    let bottom = collection.runs.iter().max_by_key(|run| run.iter().map(SegmentShape::live_bytes).sum::<u64>())?;
-    let target = segment_bytes(collection);
+/// Merges one id range of all runs into the bottom run, where it frees most for what it writes.
+fn sweep(collection: &CollectionShape) -> Option<Merge> {
     let mut best: Option<(f64, Merge)> = None;
-    let mut start = 0;
-    while start < bottom.len() {
-        let mut end = start;
-        let mut bytes = 0;
-        while end < bottom.len() && (end == start || bytes < target * 3 / 4) {
-            bytes += bottom.get(end).map_or(0, SegmentShape::live_bytes);
-            end += 1;
+    for range in ranges(collection) {
+        let (mut gain, mut written, mut inputs) = (0, 0, Vec::new());
+        for (depth, segment) in collection.with_depth() {
+            let live = segment.bytes_in(&range);
+            if live == 0 {
+                continue;
+            }
+            inputs.push(segment.id);
+            written += live;
+            // A segment goes with its last row: one that reaches beyond the range only loses what is copied. What is in the bottom stays there.
+            let freed = if segment.is_within(&range) { segment.bytes } else { live };
+            gain += if depth == 0 { freed.saturating_sub(live) } else { freed };
         }
-        let window = bottom.get(start..end)?;
-        let range = IdRange {
-            after: start.checked_sub(1).and_then(|before| bottom.get(before)).map(|segment| segment.last.clone()),
-            through: if end == bottom.len() { None } else { window.last().map(|segment| segment.last.clone()) },
-        };
-        let uppers = || collection.runs.iter().filter(|run| !std::ptr::eq(*run, bottom)).flatten();
-        let overlapping: Vec<_> = uppers().map(|segment| (segment, segment.bytes_in(&range))).filter(|(_, bytes)| *bytes > 0).collect();
-        let upper: u64 = overlapping.iter().map(|(_, bytes)| bytes).sum();
-        let dead: u64 = window.iter().map(SegmentShape::dead_bytes).sum();
-        let gain = (upper + dead) as f64 / (bytes + upper).max(1) as f64;
-        if upper + dead > 0 && best.as_ref().is_none_or(|(most, _)| gain > *most) {
-            let inputs = window.iter().map(|segment| segment.id).chain(overlapping.iter().map(|(segment, _)| segment.id));
-            let merge = Merge {
-                collection: collection.id,
-                inputs: inputs.collect(),
-                range,
-                into_run_of: window.first().map(|segment| segment.id),
-                segment_bytes: target,
-            };
-            best = Some((gain, merge));
+        let ratio = gain as f64 / written.max(1) as f64;
+        if gain > 0 && best.as_ref().is_none_or(|(most, _)| ratio > *most) {
+            best = Some((ratio, Merge { collection: collection.id, inputs, range, cut: Cut::Evenly }));
         }
-        start = end;
     }
-    best.map(|(_, merge)| Choice::Merge(merge))
+    best.map(|(_, merge)| merge)
+}
+
+/// Splits the id space where segments of the bottom run end, into parts of about a segment's size; where what lies over one of them is much
+/// more than that, where upper segments end too.
+fn ranges(collection: &CollectionShape) -> Vec<IdRange> {
+    let target = segment_bytes(collection.live_bytes());
+    let Some(bottom) = collection.bottom() else { return Vec::new() };
+    let mut ends: Vec<Option<&[u8]>> = bottom.iter().map(|segment| Some(&*segment.last)).collect();
+    // The last part is open: above all that the bottom holds.
+    if let Some(last) = ends.last_mut() {
+        *last = None;
+    }
+    let mut ranges = Vec::new();
+    let mut after: Option<Box<[u8]>> = None;
+    for (index, end) in ends.iter().enumerate() {
+        let range = IdRange { after: after.clone(), through: end.map(Box::from) };
+        let bytes = collection.live_in(&range);
+        let is_last = index + 1 == ends.len();
+        if bytes < target * 3 / 4 && !is_last {
+            continue;
+        }
+        let parts = if bytes > target * 2 { split(collection, &range, target) } else { vec![range] };
+        ranges.extend(parts);
+        after = end.map(Box::from);
+    }
+    ranges
+}
+
+fn split(collection: &CollectionShape, range: &IdRange, target: u64) -> Vec<IdRange> {
+    let inside =
+        |id: &[u8]| range.after.as_ref().is_none_or(|after| id > after) && range.through.as_ref().is_none_or(|through| id < through);
+    let mut cuts: Vec<&[u8]> = collection.uppers().iter().map(|segment| &*segment.last).filter(|last| inside(last)).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut parts = Vec::new();
+    let mut after = range.after.clone();
+    for cut in cuts {
+        let part = IdRange { after: after.clone(), through: Some(cut.into()) };
+        if collection.live_in(&part) >= target {
+            after.clone_from(&part.through);
+            parts.push(part);
+        }
+    }
+    parts.push(IdRange { after, through: range.through.clone() });
+    parts
 }

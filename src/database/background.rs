@@ -50,7 +50,7 @@ fn tick(shared: &Shared) -> Duration {
 
 fn flush_step(shared: &Shared, committer: &Committer) -> Result<bool> {
     committer.sync_if_due()?;
-    if is_idle(shared) && shared.view().frozen.is_none() {
+    if (is_idle(shared) || shared.is_erase_due()) && shared.view().frozen.is_none() {
         shared.freeze(&mut shared.writer.lock())?;
     }
     flush_frozen(shared)
@@ -106,6 +106,9 @@ pub(crate) fn compact_step(shared: &Shared, mode: Mode) -> Result<bool> {
 /// Does what is due, in the writer's own thread.
 pub(crate) fn inline_work(shared: &Shared, committer: &Committer) -> Result<()> {
     committer.sync_if_due()?;
+    if shared.is_erase_due() && shared.view().frozen.is_none() {
+        shared.freeze(&mut shared.writer.lock())?;
+    }
     if !flush_frozen(shared)? {
         return Ok(());
     }

@@ -3,15 +3,15 @@ use std::collections::HashMap;
 use super::collection::Collection;
 use crate::{
     error::{Error, ErrorKind, Result},
-    flush::{add_on_top, flush_all},
+    flush::flush_all,
     format::payload,
     io::bytes::f32s_as_bytes,
     segment::Cursor,
     sync::Arc,
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
     version::{
-        CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, NamedFile, OutputFile, Pending, Publisher, Shared, Version,
-        rehome_kills, write_kills,
+        CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, NamedFile, OutputFile, Pending, Publisher,
+        Shared, Version, arrange, rehome_kills, write_kills,
     },
     write::check_vector,
 };
@@ -149,26 +149,27 @@ fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy
     let segments: Vec<&Arc<LiveSegment>> = chunks.iter().flat_map(|chunk| &chunk.segments).collect();
     let kills = find_kills(view.version.collections.get(&id).map(|version| &**version), &segments, policy)?;
     let mut output = OutputFile::create(shared)?;
-    let file = output.number();
     let mut edits = HashMap::new();
     for (segment, rows) in kills.existing {
         let Some(live) = view.version.segment(segment) else { continue };
         let dead = Arc::new(live.kills.union(rows));
-        edits.insert(segment, write_kills(shared, output.builder()?, file, live, dead, Arc::new(Pending::default()))?);
+        let with = KillsOf { set: dead, deleted: false };
+        edits.insert(segment, write_kills(shared, &mut output, live, with, Arc::new(Pending::default()))?);
     }
     let mut loaded = Vec::new();
     for live in segments {
         let own = kills.own.get(&live.entry.id).cloned().unwrap_or_default();
         let dead = Arc::new(live.kills.union(own));
-        loaded.extend(write_kills(shared, output.builder()?, file, live, dead, Arc::new(Pending::default()))?);
+        let with = KillsOf { set: dead, deleted: false };
+        loaded.extend(write_kills(shared, &mut output, live, with, Arc::new(Pending::default()))?);
     }
     let count: u64 = loaded.iter().map(|live| live.live_rows()).sum();
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
     let ordinals = loaded_ordinals(&loaded)?;
     let version = compose(&edited, meta, id, loaded, ordinals);
-    let version = rehome_kills(shared, output.builder()?, file, &version)?;
+    let version = rehome_kills(shared, &publisher, &mut output, &version)?;
     let mut added: Vec<_> = chunks.iter().map(|chunk| chunk.named.clone()).collect();
-    if version.files().contains(&file) {
+    if version.files().contains(&output.number()) {
         added.push(output.finish()?.named);
     }
     install_loaded(shared, &mut publisher, version, added, id, count as i64 - kills.replaced as i64)?;
@@ -252,10 +253,7 @@ fn compose(
 ) -> Version {
     let mut version = edited.edited(|_| None);
     let old = version.collections.get(&id);
-    let mut runs = old.map(|collection| collection.runs.clone()).unwrap_or_default();
-    for live in loaded {
-        add_on_top(&mut runs, live);
-    }
+    let runs = arrange(old.map(|collection| collection.runs.clone()).unwrap_or_default(), loaded);
     let next_ordinal = old.map_or(0, |collection| collection.next_ordinal).max(next_ordinal);
     version.collections.insert(id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs }));
     version

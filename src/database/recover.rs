@@ -14,7 +14,7 @@ use crate::{
     options::Options,
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::{FileNumber, Sequence},
+    types::{Death, FileNumber, Sequence},
     version::{Catalog, CollectionMeta, CollectionVersion, Counts, LiveSegment, NamedFile, Pending, Version, View},
 };
 
@@ -180,7 +180,7 @@ impl<'a> Replay<'a> {
                     return Err(Error::corruption(format!("a put into collection {collection}, which does not exist")));
                 };
                 let dimension = meta.dimension;
-                self.kill(collection, id, sequence)?;
+                self.kill(collection, id, Death { at: sequence, deleted: false })?;
                 self.catalog.ordinal_used(collection, ordinal);
                 self.memtable.put(collection, dimension, sequence, id, ordinal, vector, payload);
                 if !replaces {
@@ -188,7 +188,7 @@ impl<'a> Replay<'a> {
                 }
             }
             Operation::Delete { collection, id } => {
-                self.kill(collection, id, sequence)?;
+                self.kill(collection, id, Death { at: sequence, deleted: true })?;
                 self.memtable.delete(collection, sequence, id);
                 self.counts.add(collection, sequence, -1);
             }
@@ -197,11 +197,11 @@ impl<'a> Replay<'a> {
     }
 
     /// Marks the segment row that this write supersedes.
-    fn kill(&self, collection: u32, id: &[u8], sequence: Sequence) -> Result<()> {
+    fn kill(&self, collection: u32, id: &[u8], death: Death) -> Result<()> {
         if let Some(version) = self.version.collections.get(&collection)
-            && let Some((live, row)) = version.find(id, sequence)?
+            && let Some((live, row)) = version.find(id, death.at)?
         {
-            live.pending.insert(row, sequence);
+            live.pending.insert(row, death);
         }
         Ok(())
     }

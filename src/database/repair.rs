@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    flush::{add_on_top, flush_all},
+    flush::flush_all,
     format::names::LOCK,
     io::{Storage, fs::Directory},
     memtable::MemRow,
     options::{Background, Options},
     sync::Arc,
     types::Ordinal,
-    version::{CollectionVersion, Finished, LiveSegment, OutputFile, Shared},
+    version::{CollectionVersion, Finished, LiveSegment, OutputFile, Shared, arrange},
 };
 
 /// Bytes at which a salvaged segment ends.
@@ -234,14 +234,16 @@ fn publish(shared: &Shared, name: &str, written: Written, next_ordinal: Ordinal)
     let view = shared.view();
     let Some(meta) = view.catalog.by_name(name) else { return Err(Error::not_found(format!("collection {name:?} is gone"))) };
     let mut version = view.version.edited(|_| None);
-    let mut runs = Vec::new();
+    let mut segments = Vec::new();
     let mut added = Vec::new();
     for file in written.files {
         added.push(file.named);
-        file.segments.into_iter().for_each(|live| add_on_top(&mut runs, live));
+        segments.extend(file.segments);
     }
     let next_ordinal = next_ordinal.max(written.next_ordinal);
-    version.collections.insert(meta.id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs }));
+    version
+        .collections
+        .insert(meta.id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs: arrange(Vec::new(), segments) }));
     install_loaded(shared, &mut shared.publisher.lock(), version, added, meta.id, written.rows as i64)?;
     Ok(written.rows)
 }

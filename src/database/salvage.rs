@@ -238,7 +238,7 @@ fn kills_of(files: &[(FileNumber, Arc<SegmentFile>)], segment: SegmentId, rows: 
     let mut kills = KillSet::empty(rows);
     for (number, file) in files {
         for place in file.footer().kills.iter().filter(|place| place.segment == segment) {
-            let entry = KillEntry { count: 0, since: 0, file: *number, offset: place.offset, len: place.len, crc: place.crc };
+            let entry = KillEntry { count: 0, deleted_since: 0, file: *number, offset: place.offset, len: place.len, crc: place.crc };
             if let Ok(read) = KillSet::read(file, &entry, segment, rows) {
                 kills = kills.union(read.iter());
             }

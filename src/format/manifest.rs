@@ -72,7 +72,7 @@ pub(crate) struct CollectionEntry {
     pub(crate) metric: Metric,
     pub(crate) next_ordinal: Ordinal,
     pub(crate) name: String,
-    /// Sorted runs, newest first; the segments of each by ascending id range.
+    /// Sorted runs; the segments of each by ascending id range.
     pub(crate) runs: Vec<Vec<SegmentEntry>>,
 }
 
@@ -92,8 +92,8 @@ pub(crate) struct SegmentEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KillEntry {
     pub(crate) count: u32,
-    /// Unix seconds of the oldest kill.
-    pub(crate) since: u64,
+    /// Unix seconds of the oldest kill by a delete, 0 if all were superseded.
+    pub(crate) deleted_since: u64,
     pub(crate) file: FileNumber,
     pub(crate) offset: u64,
     pub(crate) len: u32,

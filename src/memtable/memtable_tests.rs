@@ -9,7 +9,7 @@ use super::{Lookup, MemRow, Memtable, row::LIVE};
 use crate::{
     io::bytes::f32s_as_bytes,
     sync::{AtomicBool, AtomicU64, Ordering},
-    types::{CollectionId, Dimension, Sequence},
+    types::{CollectionId, Death, Dimension, Sequence},
 };
 
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ fn run(operations: Vec<(bool, Operation)>) -> (Memtable, Model, Sequence) {
             }
             Operation::MarkDead(collection, id) => {
                 let live = model.histories.get_mut(&(collection, id.clone())).filter(|history| history.last().unwrap().1.is_some());
-                assert_eq!(memtable.mark_dead(collection, &id, sequence), live.is_some());
+                assert_eq!(memtable.mark_dead(collection, &id, Death { at: sequence, deleted: false }), live.is_some());
                 if let Some(history) = live {
                     history.push((sequence, None));
                 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Bound};
 use self::{arena::Arena, table::Table};
 use crate::{
     sync::{Arc, AtomicUsize, Ordering, RwLock},
-    types::{CollectionId, Dimension, Ordinal, Sequence},
+    types::{CollectionId, Death, Dimension, Ordinal, Sequence},
 };
 
 pub(crate) use row::MemRow;
@@ -71,10 +71,9 @@ impl Memtable {
         self.versions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A newer memtable has superseded or deleted the id: its newest version here is dead from `sequence` on. False if there is none or it
-    /// was dead already.
-    pub(crate) fn mark_dead(&self, collection: CollectionId, id: &[u8], sequence: Sequence) -> bool {
-        self.table(collection).is_some_and(|table| table.kill(id, sequence))
+    /// A newer memtable has superseded or deleted the id: its newest version here dies. False if there is none or it was dead already.
+    pub(crate) fn mark_dead(&self, collection: CollectionId, id: &[u8], death: Death) -> bool {
+        self.table(collection).is_some_and(|table| table.kill(id, death))
     }
 
     pub(crate) fn get(&self, collection: CollectionId, id: &[u8], at: Sequence) -> Lookup {

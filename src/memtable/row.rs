@@ -1,8 +1,8 @@
 use super::arena::{Arena, Span};
 use crate::{
     io::{Bytes, bytes::as_f32s},
-    sync::{Arc, AtomicU64, Ordering},
-    types::{Ordinal, Sequence},
+    sync::{Arc, AtomicBool, AtomicU64, Ordering},
+    types::{Death, Ordinal, Sequence},
 };
 
 /// `dead_at` of a version that nothing has superseded.
@@ -12,10 +12,12 @@ pub(crate) const LIVE: Sequence = Sequence::MAX;
 #[derive(Clone)]
 pub(crate) struct MemRow(Arc<Version>);
 
-/// Immutable but for `dead_at`, which is set at most once.
+/// Immutable but for its death, which is set at most once.
 struct Version {
     sequence: Sequence,
     dead_at: AtomicU64,
+    /// Whether a delete was its death; set behind `dead_at` by the thread that set that.
+    deleted: AtomicBool,
     /// `None`: the record was deleted.
     ordinal: Option<Ordinal>,
     /// Vector, id, payload.
@@ -37,7 +39,15 @@ impl MemRow {
     }
 
     fn new(sequence: Sequence, ordinal: Option<Ordinal>, bytes: Span, vector_len: usize, id_len: usize) -> Self {
-        Self(Arc::new(Version { sequence, dead_at: AtomicU64::new(LIVE), ordinal, bytes, vector_len, id_len }))
+        Self(Arc::new(Version {
+            sequence,
+            dead_at: AtomicU64::new(LIVE),
+            deleted: AtomicBool::new(false),
+            ordinal,
+            bytes,
+            vector_len,
+            id_len,
+        }))
     }
 
     pub(crate) fn id(&self) -> &[u8] {
@@ -79,6 +89,17 @@ impl MemRow {
         self.0.dead_at.load(Ordering::Acquire)
     }
 
+    /// How it died, if it did. Exact only while no write can happen.
+    pub(crate) fn death(&self) -> Option<Death> {
+        let at = self.dead_at();
+        (at != LIVE).then(|| Death { at, deleted: self.0.deleted.load(Ordering::Acquire) })
+    }
+
+    /// Bytes of vector, id and payload.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes.len()
+    }
+
     pub(crate) fn is_tombstone(&self) -> bool {
         self.0.ordinal.is_none()
     }
@@ -92,9 +113,13 @@ impl MemRow {
     }
 
     /// Records what superseded it; false if it was not live.
-    pub(super) fn kill(&self, sequence: Sequence) -> bool {
-        debug_assert!(sequence >= self.0.sequence, "killed at {sequence}, before it was written at {}", self.0.sequence);
-        !self.is_tombstone() && self.0.dead_at.compare_exchange(LIVE, sequence, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    pub(super) fn kill(&self, death: Death) -> bool {
+        debug_assert!(death.at >= self.0.sequence, "killed at {}, before it was written at {}", death.at, self.0.sequence);
+        let killed = !self.is_tombstone() && self.0.dead_at.compare_exchange(LIVE, death.at, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if killed && death.deleted {
+            self.0.deleted.store(true, Ordering::Release);
+        }
+        killed
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::{
 use super::{arena::Span, row::MemRow};
 use crate::{
     sync::{Arc, AtomicUsize, OnceLock, Ordering, RwLock},
-    types::Sequence,
+    types::{Death, Sequence},
 };
 
 /// Ids looked at between two releases of the lock, however few of them are visible.
@@ -67,7 +67,7 @@ impl Table {
             btree_map::Entry::Occupied(mut occupied) => {
                 let versions = occupied.get_mut();
                 debug_assert!(versions.newest.sequence() <= row.sequence(), "sequences of an id must not fall");
-                versions.newest.kill(row.sequence());
+                versions.newest.kill(Death { at: row.sequence(), deleted: row.is_tombstone() });
                 versions.older.push(std::mem::replace(&mut versions.newest, row.clone()));
             }
         }
@@ -77,8 +77,8 @@ impl Table {
         }
     }
 
-    pub(super) fn kill(&self, id: &[u8], sequence: Sequence) -> bool {
-        self.inner.read().index.get(id).is_some_and(|versions| versions.newest.kill(sequence))
+    pub(super) fn kill(&self, id: &[u8], death: Death) -> bool {
+        self.inner.read().index.get(id).is_some_and(|versions| versions.newest.kill(death))
     }
 
     /// The newest version that a reader at this sequence has to look at, visible or not.

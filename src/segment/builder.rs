@@ -19,7 +19,7 @@ const COPY_BYTES: u64 = 1 << 20;
 /// Rows go to the file as they come. Kept in memory until their segment ends: its ids (prefix-compressed), 16 bytes a row
 /// for ordinals and hashes, a checksum per row group, and its compressed payloads; at the end, for a moment, 19 bytes a row more for the
 /// hash buckets. Beside that: one write buffer, and one payload block (16 KiB and the largest payload, twice while it is compressed).
-/// Whoever bounds [`FileBuilder::segment_bytes`] therefore bounds the memory.
+/// [`FileBuilder::size`] tells how much it is.
 ///
 /// After an I/O error the file is of no use: every later call repeats the error.
 pub(crate) struct FileBuilder {
@@ -82,6 +82,11 @@ impl FileBuilder {
         self.open.as_ref().map_or(0, OpenSegment::bytes)
     }
 
+    /// [`Self::segment_bytes`], and the memory that it takes meanwhile.
+    pub(crate) fn size(&self) -> (u64, usize) {
+        self.open.as_ref().map_or((0, 0), |open| (open.bytes(), open.memory()))
+    }
+
     /// Ends the open segment, which has at least one row.
     pub(crate) fn end(&mut self, max_sequence: Sequence) -> Result<BuiltSegment> {
         let open = self.open.take().ok_or_else(no_segment)?;
@@ -118,11 +123,6 @@ impl FileBuilder {
         self.output.put(&bytes)?;
         self.footer.kills.push(place);
         Ok(place)
-    }
-
-    /// Makes what was added so far durable, so that [`FileBuilder::finish`] has little left to sync.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        self.output.sync()
     }
 
     /// Writes the file footer and makes all bytes durable.

@@ -194,9 +194,15 @@ pub(super) fn build(models: &[(usize, Vec<ModelRow>)], with_kills: bool) -> Buil
     let kills = with_kills.then(|| {
         let block = KillSet::empty(VICTIM.1).union(KILLED).to_block(VICTIM.0).unwrap();
         let place = builder.add_kills(&block).unwrap();
-        KillEntry { count: KILLED.len() as u32, since: 1, file: IDENTITY.number, offset: place.offset, len: place.len, crc: place.crc }
+        KillEntry {
+            count: KILLED.len() as u32,
+            deleted_since: 1,
+            file: IDENTITY.number,
+            offset: place.offset,
+            len: place.len,
+            crc: place.crc,
+        }
     });
-    builder.sync().unwrap();
     let finished = builder.finish().unwrap();
     let bytes = file.bytes.lock().clone();
     assert_eq!((finished.len, finished.bytes_written), (bytes.len() as u64, bytes.len() as u64));

@@ -122,6 +122,12 @@ impl OpenSegment {
         rows + hash + kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>() + self.checksums.len() as u64 * 4
     }
 
+    /// Memory it takes: all but its rows, and the hash of its ids twice while it ends.
+    pub(super) fn memory(&self) -> usize {
+        let rows = self.rows as usize * self.dimension.stride();
+        usize::try_from(self.bytes()).unwrap_or(usize::MAX).saturating_sub(rows) + self.hashes.len() * 8
+    }
+
     /// Writes everything behind the rows.
     pub(super) fn write(mut self, output: &mut Output, max_sequence: Sequence) -> Result<BuiltSegment> {
         if !self.rows.is_multiple_of(self.group_rows) {

@@ -128,13 +128,16 @@ fn refused_rows_leave_the_builder_as_it_was() {
 fn first_write_error_stays() {
     let file = TestFile::of(&[]);
     let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
-    builder.begin(1, Dimension::new(1).unwrap(), SEED).unwrap();
-    builder.add(b"a", &[0; 4], 0, b"").unwrap();
+    let dimension = Dimension::new(65_535).unwrap();
+    let row = vec![0; dimension.bytes()];
+    builder.begin(1, dimension, SEED).unwrap();
+    builder.add(b"a", &row, 0, b"").unwrap();
     file.fails.store(true, Ordering::Relaxed);
-    assert_eq!(builder.sync().unwrap_err().kind(), ErrorKind::Io);
+    // The second row fills the buffer.
+    assert_eq!(builder.add(b"b", &row, 0, b"").unwrap_err().kind(), ErrorKind::Io);
     file.fails.store(false, Ordering::Relaxed);
-    assert!(builder.add(b"b", &[0; 4], 0, b"").unwrap_err().to_string().contains("injected"));
-    assert!(builder.sync().is_err() && builder.end(1).is_err() && builder.finish().is_err());
+    assert!(builder.add(b"c", &row, 0, b"").unwrap_err().to_string().contains("injected"));
+    assert!(builder.end(1).is_err() && builder.finish().is_err());
 }
 
 #[test]

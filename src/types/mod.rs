@@ -10,7 +10,7 @@ pub use metadata::{Metadata, Value};
 pub use metric::Metric;
 pub(crate) use names::check_collection_name;
 pub(crate) use number::{
-    BATCH_BYTES_MAX, CollectionId, DOCUMENT_BYTES_MAX, Dimension, FileId, FileNumber, ID_BYTES_MAX, METADATA_BYTES_MAX, Ordinal, SegmentId,
-    Sequence, URI_BYTES_MAX, check_id,
+    BATCH_BYTES_MAX, CollectionId, DOCUMENT_BYTES_MAX, Death, Dimension, FileId, FileNumber, ID_BYTES_MAX, METADATA_BYTES_MAX, Ordinal,
+    SegmentId, Sequence, URI_BYTES_MAX, check_id,
 };
 pub use record::{Fields, Payload, Record};

@@ -4,6 +4,14 @@ use crate::error::{Error, Result};
 
 /// Number of a batch, rising by one from batch to batch.
 pub(crate) type Sequence = u64;
+/// How a row died: the batch that superseded or deleted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Death {
+    pub(crate) at: Sequence,
+    /// A delete, whose bytes must go in time; a superseded row only wastes room.
+    pub(crate) deleted: bool,
+}
+
 /// Insertion ordinal of a record in its collection.
 pub(crate) type Ordinal = u64;
 /// Number in the name of a log or segment file.

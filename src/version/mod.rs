@@ -3,19 +3,23 @@
 mod catalog;
 mod counts;
 mod output;
+mod outputs;
 mod pending;
 mod publisher;
 mod shared;
 mod snapshot;
+mod splitter;
 mod version_set;
 mod view;
 
 pub(crate) use catalog::{Catalog, CollectionMeta};
 pub(crate) use counts::Counts;
 pub(crate) use output::{Finished, OutputFile};
+pub(crate) use outputs::Outputs;
 pub(crate) use pending::Pending;
-pub(crate) use publisher::{Draft, NamedFile, Publisher, rehome_kills, write_kills};
-pub(crate) use shared::{Parts, Shared, Space, WriterState};
+pub(crate) use publisher::{Draft, Kills, NamedFile, Publisher, rehome_kills, write_kills};
+pub(crate) use shared::{Parts, Shared, WriterState};
 pub(crate) use snapshot::{Found, Reading};
-pub(crate) use version_set::{CollectionVersion, LiveSegment, Version};
+pub(crate) use splitter::{Splitter, segment_bytes};
+pub(crate) use version_set::{CollectionVersion, LiveSegment, Sample, Version, arrange};
 pub(crate) use view::{Frozen, View};

@@ -8,7 +8,7 @@ use crate::{
     },
     segment::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::{Dimension, FileId, FileNumber},
+    types::{Dimension, FileId, FileNumber, SegmentId},
 };
 
 /// A segment file being written by a flush, a compaction or a bulk load. Dropping it unfinished removes it.
@@ -46,11 +46,12 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Starts a segment with a hash seed of its own.
-    pub(crate) fn begin(&mut self, dimension: Dimension) -> Result<()> {
+    pub(crate) fn begin(&mut self, dimension: Dimension) -> Result<SegmentId> {
         let mut seed = [0; 8];
         self.shared.storage.environment().random.fill(&mut seed).map_err(|source| Error::io("draw a random number", source))?;
         let id = self.shared.next_segment();
-        self.builder()?.begin(id, dimension, u64::from_le_bytes(seed))
+        self.builder()?.begin(id, dimension, u64::from_le_bytes(seed))?;
+        Ok(id)
     }
 
     pub(crate) fn end(&mut self, dimension: Dimension, max_sequence: u64) -> Result<()> {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{LiveSegment, Shared, Space, Version, View};
+use super::{LiveSegment, OutputFile, Pending, Shared, Version, View};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{
@@ -10,7 +10,7 @@ use crate::{
     log::SpareLog,
     manifest::ManifestStore,
     observe::event,
-    segment::{FileBuilder, KillSet, SegmentFile},
+    segment::{KillSet, SegmentFile},
     sync::{Arc, Weak},
     types::{FileId, FileNumber},
 };
@@ -63,9 +63,9 @@ impl Publisher {
         &self.files
     }
 
-    /// For how many seconds a file has held dead segments; for ever, if they were dead at open.
-    pub(crate) fn dead_for(&self, file: FileNumber, now: u64) -> u64 {
-        self.dead_since.get(&file).map_or(u64::MAX, |since| now.saturating_sub(*since))
+    /// Since when (Unix seconds) a file has held dead segments; 0, long ago, if they were dead at open.
+    pub(crate) fn dead_since(&self, file: FileNumber) -> u64 {
+        self.dead_since.get(&file).copied().unwrap_or(0)
     }
 
     fn note_dead(&mut self, version: &Version, now: u64) {
@@ -134,10 +134,8 @@ impl Publisher {
         }
         self.files = files;
         self.note_dead(&version, shared.clock().unix_seconds());
-        shared.set_space(Space {
-            live: version.segments().map(|live| live.live_bytes()).sum(),
-            total: self.files.values().map(|named| named.entry.len).sum(),
-        });
+        let live = version.segments().map(|live| live.live_bytes()).sum();
+        shared.set_space(live, self.files.values().map(|named| named.entry.len).sum());
         self.install(shared, version, spare, retire, fill)?;
         self.collect(shared, &unused, retire, manifest.number);
         Ok(())
@@ -198,38 +196,60 @@ impl Publisher {
     }
 }
 
+/// A kill set to be published.
+pub(crate) struct Kills {
+    pub(crate) set: Arc<KillSet>,
+    /// Whether a row that the segment's present set does not have was deleted, not superseded.
+    pub(crate) deleted: bool,
+}
+
 /// Writes the kill set of a segment into a file being built and returns the segment as it stands with it; `None` if no row lives.
 pub(crate) fn write_kills(
     shared: &Shared,
-    builder: &mut FileBuilder,
-    file: FileNumber,
+    output: &mut OutputFile<'_>,
     live: &LiveSegment,
-    kills: Arc<KillSet>,
-    pending: Arc<super::Pending>,
+    kills: Kills,
+    pending: Arc<Pending>,
 ) -> Result<Option<Arc<LiveSegment>>> {
-    if kills.count() >= live.segment.rows() {
+    let Kills { set, deleted } = kills;
+    if set.count() >= live.segment.rows() {
         return Ok(None);
     }
-    let Some(block) = kills.to_block(live.entry.id) else {
-        return Ok(Some(Arc::new(live.with(live.entry, kills, pending))));
+    let Some(block) = set.to_block(live.entry.id) else {
+        return Ok(Some(Arc::new(live.with(live.entry, set, pending))));
     };
-    let place = builder.add_kills(&block)?;
-    let since = live.entry.kills.map_or_else(|| shared.clock().unix_seconds().max(1), |old| old.since);
-    let entry = KillEntry { count: kills.count(), since, file, offset: place.offset, len: place.len, crc: place.crc };
+    let file = output.number();
+    let place = output.builder()?.add_kills(&block)?;
+    let since = match live.entry.kills.map_or(0, |old| old.deleted_since) {
+        0 if deleted => shared.clock().unix_seconds().max(1),
+        earlier => earlier,
+    };
+    let entry = KillEntry { count: set.count(), deleted_since: since, file, offset: place.offset, len: place.len, crc: place.crc };
     let entry = crate::format::manifest::SegmentEntry { kills: Some(entry), ..live.entry };
-    Ok(Some(Arc::new(live.with(entry, kills, pending))))
+    Ok(Some(Arc::new(live.with(entry, set, pending))))
 }
 
-/// Moves kill blocks out of files in which no segment lives any more, so that those can go.
-pub(crate) fn rehome_kills(shared: &Shared, builder: &mut FileBuilder, file: FileNumber, version: &Version) -> Result<Version> {
-    let holders = version.segment_files();
+/// Moves kill blocks out of files that hold no live segment and, mostly, kill blocks of no use, so that those can go.
+pub(crate) fn rehome_kills(shared: &Shared, publisher: &Publisher, output: &mut OutputFile<'_>, version: &Version) -> Result<Version> {
+    let mut worth_keeping = version.segment_files();
+    worth_keeping.insert(output.number());
+    let mut used: BTreeMap<FileNumber, u64> = BTreeMap::new();
+    for kills in version.segments().filter_map(|live| live.entry.kills) {
+        *used.entry(kills.file).or_default() += u64::from(kills.len);
+    }
+    let half_used = |(number, bytes): (&FileNumber, &u64)| {
+        let len = publisher.files.get(number).map_or(0, |named| named.entry.len);
+        (bytes * 2 >= len).then_some(*number)
+    };
+    worth_keeping.extend(used.iter().filter_map(half_used));
     let mut failure = None;
     let moved = version.edited(|live| {
         let kills = live.entry.kills?;
-        if kills.file == file || holders.contains(&kills.file) || failure.is_some() {
+        if worth_keeping.contains(&kills.file) || failure.is_some() {
             return None;
         }
-        match write_kills(shared, builder, file, live, Arc::clone(&live.kills), Arc::clone(&live.pending)) {
+        let same = Kills { set: Arc::clone(&live.kills), deleted: false };
+        match write_kills(shared, output, live, same, Arc::clone(&live.pending)) {
             Ok(replaced) => Some(replaced),
             Err(error) => {
                 failure = Some(error);

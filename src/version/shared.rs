@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::{Catalog, Frozen, Publisher, Reading, View};
 use crate::{
@@ -11,6 +14,9 @@ use crate::{
     sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock},
     types::{FileId, FileNumber, SegmentId, Sequence},
 };
+
+/// How long room that was in use counts as needed: compaction gives it back within this time.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// What only the commit leader and publications change.
 #[derive(Debug)]
@@ -64,6 +70,8 @@ pub(crate) struct Shared {
     next_file: AtomicU64,
     next_segment: AtomicU64,
     space: Mutex<Space>,
+    /// Live bytes of late, newest last.
+    recent_live: Mutex<VecDeque<(Duration, u64)>>,
     /// Segments whose damage stopped a compaction: it leaves them alone.
     set_aside: Mutex<BTreeSet<SegmentId>>,
     /// Why the last flush failed, until one succeeds.
@@ -72,9 +80,13 @@ pub(crate) struct Shared {
     compaction_error: Mutex<Option<Error>>,
     /// When a batch was last committed, in microseconds of the clock.
     last_write: AtomicU64,
+    /// When the active log got its first delete, in microseconds of the clock; 0 without one.
+    first_delete: AtomicU64,
     stopping: AtomicBool,
     /// Bytes of segment files being written.
     unpublished: AtomicU64,
+    /// When the next write may start while writes are slowed down.
+    next_write: Mutex<Duration>,
     /// Something that background work or a waiting writer may be interested in has changed.
     signal: Mutex<u64>,
     changed: Condvar,
@@ -96,12 +108,15 @@ impl Shared {
             next_file: AtomicU64::new(parts.next_file),
             next_segment: AtomicU64::new(parts.next_segment),
             space: Mutex::default(),
+            recent_live: Mutex::default(),
             set_aside: Mutex::default(),
             flush_error: Mutex::new(None),
             compaction_error: Mutex::new(None),
             last_write: AtomicU64::new(0),
+            first_delete: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             unpublished: AtomicU64::new(0),
+            next_write: Mutex::default(),
             signal: Mutex::new(0),
             changed: Condvar::new(),
         }
@@ -140,6 +155,14 @@ impl Shared {
     /// First numbers not given yet: of files, of segments.
     pub(crate) fn unused_numbers(&self) -> (FileNumber, SegmentId) {
         (self.next_file.load(Ordering::Relaxed), self.next_segment.load(Ordering::Relaxed))
+    }
+
+    /// Gives a write its turn at the common pace: how long it must wait if each takes so many seconds. At most a second is owed.
+    pub(crate) fn pace(&self, now: Duration, seconds: f64) -> Duration {
+        let mut next = self.next_write.lock();
+        let turn = (*next).max(now) + Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
+        *next = turn.min(now + Duration::from_secs(1));
+        turn - now
     }
 
     /// Remembers the first failure after which nothing may be acknowledged, and passes it on.
@@ -183,8 +206,19 @@ impl Shared {
         self.unpublished.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_space(&self, space: Space) {
-        *self.space.lock() = space;
+    pub(crate) fn set_space(&self, live: u64, total: u64) {
+        let now = self.clock().elapsed();
+        let mut recent = self.recent_live.lock();
+        // Each entry is the largest of those behind it.
+        while recent.back().is_some_and(|(_, earlier)| *earlier <= live) {
+            recent.pop_back();
+        }
+        recent.push_back((now, live));
+        while recent.len() > 1 && recent.front().is_some_and(|(at, _)| now.saturating_sub(*at) > RECENT) {
+            recent.pop_front();
+        }
+        let live = recent.front().map_or(live, |(_, largest)| *largest);
+        *self.space.lock() = Space { live, total };
     }
 
     pub(crate) fn set_aside(&self, segments: &[SegmentId]) {
@@ -214,6 +248,18 @@ impl Shared {
 
     pub(crate) fn note_write(&self) {
         self.last_write.store(self.clock().elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that the active log holds bytes which shall go.
+    pub(crate) fn note_delete(&self) {
+        let now = (self.clock().elapsed().as_micros() as u64).max(1);
+        let _first_stays = self.first_delete.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether deleted bytes have been in the active log for their share of `erase_after`.
+    pub(crate) fn is_erase_due(&self) -> bool {
+        let first = self.first_delete.load(Ordering::Relaxed);
+        first > 0 && self.clock().elapsed().saturating_sub(Duration::from_micros(first)) >= self.options.erase_after / 4
     }
 
     /// How long writes have paused.
@@ -269,6 +315,7 @@ impl Shared {
             return Ok(false);
         }
         self.rotate(writer)?;
+        self.first_delete.store(0, Ordering::Relaxed);
         let log = writer.older.last().map_or(0, |(entry, _)| entry.number);
         let sequence = writer.next_sequence.saturating_sub(1);
         self.install(view.frozen(Frozen { memtable: Arc::clone(&view.active), catalog: writer.catalog.clone(), sequence, log }));
@@ -301,7 +348,7 @@ impl Shared {
 /// Bytes of segment files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Space {
-    /// What live rows and their indexes occupy.
+    /// What live rows and their indexes occupied at most in the last minute.
     pub(crate) live: u64,
     /// What the files occupy.
     pub(crate) total: u64,
@@ -313,7 +360,7 @@ impl Space {
         // Below this the memtable budget dwarfs the ratio.
         let slack = 16 << 20;
         let ratio = self.total.saturating_sub(slack) as f64 / self.live.max(1) as f64;
-        ((ratio - 1.6) / 0.3).clamp(0.0, 1.0)
+        ((ratio - 1.6) / 0.3).max(0.0)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     format::manifest::{CollectionEntry, SegmentEntry},
     segment::{KillSet, Segment},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     types::{CollectionId, FileNumber, Ordinal, SegmentId, Sequence},
 };
 
@@ -21,7 +21,12 @@ pub(crate) struct LiveSegment {
     pub(crate) pending: Arc<Pending>,
     /// First and last id; unknown if their block is damaged.
     bounds: Option<IdBounds>,
+    /// Read once.
+    sample: Arc<OnceLock<Option<Sample>>>,
 }
+
+/// Every 64th id or so with its row.
+pub(crate) type Sample = Arc<[(Box<[u8]>, u32)]>;
 
 /// First and last id.
 type IdBounds = (Box<[u8]>, Box<[u8]>);
@@ -34,12 +39,12 @@ impl LiveSegment {
             Some(id.into_boxed_slice())
         };
         let bounds = id_of(0).zip(segment.rows().checked_sub(1).and_then(id_of));
-        Self { segment, entry, kills, pending, bounds }
+        Self { segment, entry, kills, pending, bounds, sample: Arc::default() }
     }
 
     /// The same segment with another kill set or place of it.
     pub(crate) fn with(&self, entry: SegmentEntry, kills: Arc<KillSet>, pending: Arc<Pending>) -> Self {
-        Self { segment: Arc::clone(&self.segment), entry, kills, pending, bounds: self.bounds.clone() }
+        Self { segment: Arc::clone(&self.segment), entry, kills, pending, bounds: self.bounds.clone(), sample: Arc::clone(&self.sample) }
     }
 
     /// Whether a row is visible at a sequence of the view this version belongs to.
@@ -57,8 +62,25 @@ impl LiveSegment {
         (u128::from(self.entry.len) * u128::from(self.live_rows()) / u128::from(self.segment.rows().max(1))) as u64
     }
 
+    /// Ids spread over the segment with their rows, to estimate what lies in a range; `None` if one cannot be read.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        self.sample.get_or_init(|| self.read_sample()).clone()
+    }
+
+    fn read_sample(&self) -> Option<Sample> {
+        let rows = self.segment.rows();
+        let step = (rows / 64).max(1);
+        let mut id = Vec::new();
+        (step..rows).step_by(step as usize).map(|row| self.segment.id_of(row, &mut id).ok().map(|()| (id.as_slice().into(), row))).collect()
+    }
+
     pub(crate) fn bounds(&self) -> Option<(&[u8], &[u8])> {
         self.bounds.as_ref().map(|(first, last)| (&**first, &**last))
+    }
+
+    /// Whether all of its ids are below all of another's; `false` where that is not known.
+    fn ends_before(&self, other: &Self) -> bool {
+        self.bounds().zip(other.bounds()).is_some_and(|((_, last), (first, _))| last < first)
     }
 
     /// Whether the id can stand in it.
@@ -67,7 +89,7 @@ impl LiveSegment {
     }
 }
 
-/// The segments of one collection: sorted runs, newest first, each of segments disjoint in id range and ascending.
+/// The segments of one collection: sorted runs, each of segments disjoint in id range and ascending, as [`arrange`] puts them.
 ///
 /// Invariant: at most one row of an id is not in a kill set or pending map.
 #[derive(Debug)]
@@ -77,13 +99,69 @@ pub(crate) struct CollectionVersion {
     pub(crate) runs: Vec<Vec<Arc<LiveSegment>>>,
 }
 
+/// Sorted runs of segments: the *bottom* run first, with what is disjoint from it, then the fewest runs that hold the rest. The order tells
+/// nothing about age: at most one row of an id is alive.
+///
+/// The bottom stays the bottom until another run is twice as large: the others are cut where its segments end.
+pub(crate) fn arrange(
+    mut runs: Vec<Vec<Arc<LiveSegment>>>,
+    added: impl IntoIterator<Item = Arc<LiveSegment>>,
+) -> Vec<Vec<Arc<LiveSegment>>> {
+    let size = |run: &Vec<Arc<LiveSegment>>| run.iter().map(|live| live.entry.len).sum::<u64>();
+    let sizes: Vec<u64> = runs.iter().map(size).collect();
+    let largest = (0..sizes.len()).max_by_key(|index| sizes.get(*index)).unwrap_or(0);
+    if sizes.get(largest) > sizes.first().map(|bytes| bytes * 2).as_ref() {
+        runs.swap(0, largest);
+    }
+    let mut runs = runs.into_iter();
+    let mut bottom = runs.next().unwrap_or_default();
+    let mut rest: Vec<Arc<LiveSegment>> = runs.flatten().chain(added).collect();
+    // Interval partitioning: by first id, each into a run that ends before it; no other arrangement needs fewer runs.
+    rest.sort_by(|a, b| a.bounds().cmp(&b.bounds()));
+    let mut uppers: Vec<Vec<Arc<LiveSegment>>> = Vec::new();
+    for live in rest {
+        if insert_disjoint(&mut bottom, &live) {
+            continue;
+        }
+        let fits = |run: &Vec<Arc<LiveSegment>>| run.last().is_some_and(|last| last.ends_before(&live));
+        match uppers.iter_mut().find(|run| fits(run)) {
+            Some(run) => run.push(live),
+            None => uppers.push(vec![live]),
+        }
+    }
+    std::iter::once(bottom).chain(uppers).filter(|run| !run.is_empty()).collect()
+}
+
+/// Inserts a segment into a run that has room for it; `false` if it overlaps one of the run's, or where any of their bounds is unknown.
+fn insert_disjoint(run: &mut Vec<Arc<LiveSegment>>, live: &Arc<LiveSegment>) -> bool {
+    if live.bounds().is_none() || run.iter().any(|other| other.bounds().is_none()) {
+        return false;
+    }
+    let at = run.partition_point(|other| other.bounds() < live.bounds());
+    let behind = at.checked_sub(1).and_then(|before| run.get(before)).is_none_or(|before| before.ends_before(live));
+    if behind && run.get(at).is_none_or(|after| live.ends_before(after)) {
+        run.insert(at, Arc::clone(live));
+        return true;
+    }
+    false
+}
+
 impl CollectionVersion {
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<LiveSegment>> {
         self.runs.iter().flatten()
     }
 
+    /// The run that others are merged into.
+    pub(crate) fn bottom(&self) -> Option<&[Arc<LiveSegment>]> {
+        self.runs.first().map(Vec::as_slice)
+    }
+
     pub(crate) fn live_rows(&self) -> u64 {
         self.segments().map(|live| live.live_rows()).sum()
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.segments().map(|live| live.live_bytes()).sum()
     }
 
     /// The live row of an id. A damaged segment is an error only if no other one holds the id.

@@ -10,7 +10,7 @@ use crate::{
     log::{AppendError, Beacon},
     options::Durability,
     sync::{Arc, Condvar, Mutex},
-    types::Sequence,
+    types::{Death, Sequence},
     version::{CollectionMeta, Reading, Shared, View, WriterState},
 };
 
@@ -238,6 +238,9 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &mut Gro
     }
     shared.counters.batches.add(group.batches.len() as u64);
     writer.next_sequence = last + 1;
+    if group.batches.iter().any(Resolved::deletes) {
+        shared.note_delete();
+    }
     if group.batches.iter().any(|batch| batch.schema_changed) {
         shared.install(view.with_catalog(Arc::new(group.catalog.clone())));
     }
@@ -254,11 +257,12 @@ fn apply_effect(view: &View, meta: Option<&Arc<CollectionMeta>>, effect: &Effect
         Some(put) => view.active.put(meta.id, meta.dimension, sequence, id, put.ordinal, part(&put.vector), part(&put.payload)),
         None => view.active.delete(meta.id, sequence, id),
     }
+    let death = Death { at: sequence, deleted: effect.put.is_none() };
     match &effect.victim {
-        Victim::Segment(live, row) => live.pending.insert(*row, sequence),
+        Victim::Segment(live, row) => live.pending.insert(*row, death),
         Victim::Frozen => {
             if let Some(frozen) = &view.frozen {
-                frozen.memtable.mark_dead(meta.id, id, sequence);
+                frozen.memtable.mark_dead(meta.id, id, death);
             }
         }
         Victim::Active | Victim::None => {}

@@ -57,6 +57,13 @@ pub(crate) struct Resolved {
     pub(crate) sequence: Sequence,
 }
 
+impl Resolved {
+    /// Whether bytes that it wants gone may stand in the log. Changes of the schema are few: a dropped collection is among them.
+    pub(crate) fn deletes(&self) -> bool {
+        self.schema_changed || self.effects.iter().any(|effect| effect.put.is_none())
+    }
+}
+
 /// What the group must forget if a batch is refused or cannot be logged.
 #[derive(Default)]
 pub(crate) struct Undo {

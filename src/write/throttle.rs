@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use crate::{error::Result, options::Background, version::Shared};
 
-/// Longest single delay for space; a writer is slowed, never stopped, by compaction that lags.
+/// Longest delay of a write that is slowed down to keep room: compaction is behind, but gets there.
 const DELAY_MAX: Duration = Duration::from_millis(100);
+/// Longest wait of a write while the room is used up: compaction must free some first.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Slows a writer down before it queues a batch, so that memtables stay in their budget and compaction keeps up.
+/// Slows a writer down before it queues a batch, so that memtables stay in their budget and files in their bound.
 ///
 /// # Errors
 /// What stops the flush, once no memory is left to go on without it.
@@ -13,10 +15,16 @@ pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
     if shared.options.background == Background::Inline {
         return Ok(());
     }
-    let delay = delay_for(shared.space().pressure(), bytes);
     let started = shared.clock().elapsed();
+    let pressure = shared.space().pressure();
+    let delay = if pressure > 0.0 { shared.pace(started, bytes as f64 / rate(pressure)).min(DELAY_MAX) } else { Duration::ZERO };
     if !delay.is_zero() {
         shared.clock().sleep(delay);
+    }
+    while shared.space().pressure() >= 1.0 && shared.clock().elapsed() - started < WAIT_MAX && shared.compaction_error().is_none() {
+        let seen = shared.changes();
+        shared.check_healthy()?;
+        shared.wait_change(seen, Duration::from_millis(20));
     }
     let mut waited = !delay.is_zero();
     loop {
@@ -41,25 +49,19 @@ pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// At pressure 0 nothing; towards 1 the rate falls from 400 MB/s to 4 MB/s.
-fn delay_for(pressure: f64, bytes: usize) -> Duration {
-    if pressure <= 0.0 {
-        return Duration::ZERO;
-    }
-    let rate = 400e6 * (1.0 - pressure.min(1.0)).powi(2) + 4e6;
-    Duration::from_secs_f64(bytes as f64 / rate).min(DELAY_MAX)
+/// Bytes a second that all writers together may write: from 400 MB/s at no pressure down to 4 MB/s at full pressure.
+fn rate(pressure: f64) -> f64 {
+    400e6 * (1.0 - pressure.clamp(0.0, 1.0)).powi(2) + 4e6
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DELAY_MAX, delay_for};
-    use std::time::Duration;
+    use super::rate;
 
     #[test]
-    fn delay_rises_smoothly_and_is_bounded() {
-        assert_eq!(delay_for(0.0, 1 << 20), Duration::ZERO);
-        let delays: Vec<_> = (1..=20).map(|step| delay_for(f64::from(step) / 20.0, 64 << 10)).collect();
-        assert!(delays.is_sorted() && delays.iter().all(|delay| *delay <= DELAY_MAX));
-        assert_eq!(delay_for(2.0, 1 << 30), DELAY_MAX);
+    fn the_rate_falls_smoothly_and_never_to_nothing() {
+        let rates: Vec<_> = (0..=20).map(|step| rate(f64::from(step) / 20.0)).collect();
+        assert!(rates.windows(2).all(|pair| pair[1] < pair[0] && pair[1] > pair[0] * 0.3), "{rates:?}");
+        assert_eq!((rates[0], rate(7.0)), (404e6, 4e6));
     }
 }

@@ -123,7 +123,8 @@ fn write_after(db: &Database, model: &Model, context: &str) -> State {
         }
         let row = collection.get("after the crash").unwrap().unwrap();
         let (id, record) = super::state::record(&row).unwrap();
-        assert_eq!(record.ordinal, model.next_ordinals[name], "{context}: {name} goes on with a wrong ordinal");
+        // A bulk load that a crash cut off may have used some up: gaps are fine, an ordinal given twice is not.
+        assert!(record.ordinal >= model.next_ordinals[name], "{context}: {name} gives ordinal {} again", record.ordinal);
         expected.rows.insert(id, record);
     }
     if let Err(error) = db.create_collection("after the crash", 2, Metric::Dot).and_then(|made| made.insert("x", &[1.0, -0.0])) {

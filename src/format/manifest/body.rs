@@ -6,7 +6,7 @@
 //! | log (37) | number u64, file id 16, state u8, end u64, chain u32 |
 //! | file (60) | number u64, origin database id 16, origin number u64, file id 16, length u64, footer CRC u32 |
 //! | collection (26 + name) | id u32, schema 8, next_ordinal u64, name bytes16, runs |
-//! | segment (76) | id u64, file u64, offset u64, length u64, footer CRC u32, rows u32, killed u32, since u64, file u64, offset u64, length u32, CRC u32 |
+//! | segment (76) | id u64, file u64, offset u64, length u64, footer CRC u32, rows u32, killed u32, deleted since u64, file u64, offset u64, length u32, CRC u32 |
 
 use super::{CollectionEntry, FileEntry, KillEntry, LogEntry, Manifest, Sealed, SegmentEntry};
 use crate::error::{Error, Result};
@@ -149,12 +149,12 @@ impl SegmentEntry {
     }
 }
 
-const NO_KILLS: KillEntry = KillEntry { count: 0, since: 0, file: 0, offset: 0, len: 0, crc: 0 };
+const NO_KILLS: KillEntry = KillEntry { count: 0, deleted_since: 0, file: 0, offset: 0, len: 0, crc: 0 };
 
 impl KillEntry {
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(self.count);
-        out.put_u64(self.since);
+        out.put_u64(self.deleted_since);
         out.put_u64(self.file);
         out.put_u64(self.offset);
         out.put_u32(self.len);
@@ -165,7 +165,7 @@ impl KillEntry {
         let at = reader.position();
         let entry = Self {
             count: reader.u32()?,
-            since: reader.u64()?,
+            deleted_since: reader.u64()?,
             file: reader.u64()?,
             offset: reader.u64()?,
             len: reader.u32()?,

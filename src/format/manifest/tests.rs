@@ -20,7 +20,7 @@ fn numbered(first: u8) -> FileId {
 }
 
 fn sample() -> Manifest {
-    let kills = KillEntry { count: 1, since: 1_790_000_000, file: 5, offset: 4160, len: 28, crc: 0xDDEE_FF00 };
+    let kills = KillEntry { count: 1, deleted_since: 1_790_000_000, file: 5, offset: 4160, len: 28, crc: 0xDDEE_FF00 };
     let segment = SegmentEntry { id: 2, file: 5, offset: 64, len: 4096, footer_crc: 0x99AA_BBCC, rows: 100, kills: Some(kills) };
     let collection = CollectionEntry {
         id: 1,
@@ -255,7 +255,7 @@ fn consistent(
         let file = 3 * (id % file_ids.len() as u64) + 1;
         let count = rows / 3;
         let len = kills::block_bytes(rows, count) as u32;
-        let kills = (count > 0).then_some(KillEntry { count, since: id, file, offset: 128 * (id + 1), len, crc: rows });
+        let kills = (count > 0).then_some(KillEntry { count, deleted_since: id, file, offset: 128 * (id + 1), len, crc: rows });
         SegmentEntry { id, file, offset: 64 * (id + 1), len: 1 << 20, footer_crc: rows, rows, kills }
     };
     let mut collection = |(index, (runs, elements, next_ordinal)): (usize, &(Vec<Vec<u32>>, usize, u64))| CollectionEntry {
