@@ -12,6 +12,8 @@ pub(crate) struct Part {
     /// Segments with the rows taken from each.
     pub(crate) inputs: Vec<(Arc<LiveSegment>, std::ops::Range<u32>)>,
     pub(crate) into_run_of: Option<SegmentId>,
+    /// How many segments were built for it.
+    pub(crate) built: usize,
     /// Ascending, disjoint.
     pub(crate) outputs: Vec<Arc<LiveSegment>>,
 }

@@ -73,16 +73,11 @@ pub(crate) fn publish_parts(
 
 /// Gives each part the segments built for it: they were built in the order of the parts, moved segments between them.
 fn assign_outputs(parts: &mut [Part], moved: &[SegmentId], outputs: &Outputs<'_>) {
-    let mut built = outputs.segments().filter(|live| !moved.contains(&live.entry.id)).peekable();
-    if let [only] = parts {
-        only.outputs = built.cloned().collect();
-        return;
-    }
-    // Several parts come from a rewrite, which makes at most one segment a part: none if no row lived.
+    let mut built = outputs.segments().filter(|live| !moved.contains(&live.entry.id)).cloned();
     for part in parts {
-        let lives = part.inputs.iter().any(|(live, _)| live.live_rows() > 0);
-        part.outputs = if lives { built.next().cloned().into_iter().collect() } else { Vec::new() };
+        part.outputs = built.by_ref().take(part.built).collect();
     }
+    debug_assert!(built.next().is_none(), "a segment without a part would be lost");
 }
 
 fn edit_part(shared: &Shared, current: &Version, part: &Part, kills_file: &mut OutputFile<'_>, edit: &mut Edit) -> Result<()> {
