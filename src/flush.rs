@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     error::Result,
+    format::names::log_name,
     observe::event,
     sync::Arc,
     types::SegmentId,
@@ -46,17 +47,12 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 }
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
-    let mut output = OutputFile::create(shared)?;
-    let placed = write_rows(&mut output, frozen)?;
-    output.builder()?.sync()?;
-    let edits = write_flush_kills(shared, &mut output, &view.version, frozen)?;
-    let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
-    let file = output.number();
-    let kept = rehome_kills(shared, output.builder()?, file, &edited)?;
-    let needed = !placed.is_empty() || kept.files().contains(&file);
-    let finished = if needed { Some(output.finish()?) } else { None };
-    let version = compose(frozen, &kept, &placed, finished.as_ref());
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
+    let written = write(shared, view, frozen).inspect_err(|_| {
+        // Best effort: what stays is an orphan that the next open collects.
+        let _orphan = spare.as_ref().map(|spare| shared.storage.remove(&log_name(spare.entry().number)));
+    })?;
+    let Written { placed, version, edits, finished } = written;
     let bytes = finished.as_ref().map_or(0, |finished| finished.bytes);
     let new_segments = finished.as_ref().map(|finished| finished.segments.clone()).unwrap_or_default();
     let added = finished.map(|finished| finished.named).into_iter().collect();
@@ -78,6 +74,29 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     shared.counters.flushes.add(1);
     event!(bytes, sequence = frozen.sequence, "memtable flushed");
     Ok(())
+}
+
+/// What a flush has written and not published yet.
+struct Written {
+    placed: Placed,
+    version: Version,
+    edits: Edits,
+    /// `None` if there was nothing to write.
+    finished: Option<Finished>,
+}
+
+fn write(shared: &Shared, view: &View, frozen: &Frozen) -> Result<Written> {
+    let mut output = OutputFile::create(shared)?;
+    let placed = write_rows(&mut output, frozen)?;
+    output.builder()?.sync()?;
+    let edits = write_flush_kills(shared, &mut output, &view.version, frozen)?;
+    let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
+    let file = output.number();
+    let kept = rehome_kills(shared, output.builder()?, file, &edited)?;
+    let needed = !placed.is_empty() || kept.files().contains(&file);
+    let finished = if needed { Some(output.finish()?) } else { None };
+    let version = compose(frozen, &kept, &placed, finished.as_ref());
+    Ok(Written { placed, version, edits, finished })
 }
 
 type Placed = Vec<(u32, Vec<crate::memtable::MemRow>)>;
