@@ -1,18 +1,15 @@
 use std::time::Duration;
 
-use crate::{error::Result, options::Background, version::Shared};
+use crate::{error::Result, version::Shared};
 
 /// Longest single delay for space; a writer is slowed, never stopped, by compaction that lags.
 const DELAY_MAX: Duration = Duration::from_millis(100);
 
-/// Slows a writer down before it queues a batch, so that memtables stay in their budget and compaction keeps up.
+/// Slows a writer down before it queues a batch, so that memtables stay in their budget and the threads that flush and compact keep up.
 ///
 /// # Errors
 /// What stops the flush, once no memory is left to go on without it.
 pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
-    if shared.options.background == Background::Inline {
-        return Ok(());
-    }
     let delay = delay_for(shared.space().pressure(), bytes);
     let started = shared.clock().elapsed();
     if !delay.is_zero() {
