@@ -331,6 +331,8 @@ fn a_flush_ends_when_the_log_in_use_is_empty_and_the_one_before_is_not() {
     assert_eq!(open_on(&crashed, calm()).unwrap().collection("docs").unwrap().count().unwrap(), 2);
 }
 
+type Work<'a> = &'a dyn Fn(&Database) -> varvite::Result<()>;
+
 /// Work on a full device that fails half-way must not eat what space is left.
 #[test]
 fn work_that_fails_for_space_leaves_no_file_behind() {
@@ -346,7 +348,7 @@ fn work_that_fails_for_space_leaves_no_file_behind() {
             let entry = |number: u64| (format!("{number}"), Fields::from(vec![number as f32, 0.0]).with_document("e".repeat(60_000)));
             db.collection("docs").unwrap().bulk_load((0..4).map(entry), DuplicatePolicy::LastWins).map(drop)
         };
-        let works: [&dyn Fn(&Database) -> varvite::Result<()>; 3] = [&Database::flush, &Database::compact, &load];
+        let works: [Work<'_>; 3] = [&Database::flush, &Database::compact, &load];
         for (number, work) in works.iter().enumerate() {
             for _ in 0..3 {
                 let Err(error) = work(&db) else { break };
