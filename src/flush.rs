@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     error::Result,
+    format::names::log_name,
     memtable::MemRow,
     observe::event,
     sync::Arc,
@@ -47,16 +48,13 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 }
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
-    let mut outputs = Outputs::new(shared);
-    let placed = write_rows(&mut outputs, &view.version, frozen)?;
-    let edits = write_flush_kills(shared, &mut outputs, &view.version, frozen)?;
-    let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
-    let file = outputs.file()?.number();
-    let kept = rehome_kills(shared, publisher, outputs.file()?, &edited)?;
-    outputs.finish_file_if(placed.iter().any(|piece| piece.file == file) || kept.files().contains(&file))?;
-    let new_segments: Vec<_> = outputs.segments().cloned().collect();
-    let version = compose(frozen, &kept, &placed, &new_segments);
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
+    let written = write(shared, publisher, view, frozen).inspect_err(|_| {
+        // Best effort: what stays is an orphan that the next open collects.
+        let _orphan = spare.as_ref().map(|spare| shared.storage.remove(&log_name(spare.entry().number)));
+    })?;
+    let Written { placed, version, edits, mut outputs } = written;
+    let new_segments: Vec<_> = outputs.segments().cloned().collect();
     let bytes = outputs.bytes();
     let added = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     let edited = version_segments(&version, &edits);
@@ -78,6 +76,27 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     shared.counters.flushes.add(1);
     event!(bytes, sequence = frozen.sequence, "memtable flushed");
     Ok(())
+}
+
+/// What a flush has written and not published yet.
+struct Written<'a> {
+    placed: Vec<Piece>,
+    version: Version,
+    edits: Edits,
+    outputs: Outputs<'a>,
+}
+
+fn write<'a>(shared: &'a Shared, publisher: &Publisher, view: &View, frozen: &Frozen) -> Result<Written<'a>> {
+    let mut outputs = Outputs::new(shared);
+    let placed = write_rows(&mut outputs, &view.version, frozen)?;
+    let edits = write_flush_kills(shared, &mut outputs, &view.version, frozen)?;
+    let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
+    let file = outputs.file()?.number();
+    let kept = rehome_kills(shared, publisher, outputs.file()?, &edited)?;
+    outputs.finish_file_if(placed.iter().any(|piece| piece.file == file) || kept.files().contains(&file))?;
+    let new_segments: Vec<_> = outputs.segments().cloned().collect();
+    let version = compose(frozen, &kept, &placed, &new_segments);
+    Ok(Written { placed, version, edits, outputs })
 }
 
 /// The rows of one new segment.

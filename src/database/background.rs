@@ -103,21 +103,36 @@ pub(crate) fn compact_step(shared: &Shared, mode: Mode) -> Result<bool> {
     compaction::run(shared, &choice)
 }
 
-/// Does what is due, in the writer's own thread.
-pub(crate) fn inline_work(shared: &Shared, committer: &Committer) -> Result<()> {
-    committer.sync_if_due()?;
-    if shared.is_erase_due() && shared.view().frozen.is_none() {
-        shared.freeze(&mut shared.writer.lock())?;
-    }
-    if !flush_frozen(shared)? {
-        return Ok(());
+/// Does what is due, in the writer's own thread, after its batch. The batch stands: what fails here is kept for `stats`, as that of a
+/// thread is.
+pub(crate) fn inline_work(shared: &Shared, committer: &Committer) {
+    let flushed = committer.sync_if_due().and_then(|()| {
+        if shared.is_erase_due() && shared.view().frozen.is_none() {
+            shared.freeze(&mut shared.writer.lock())?;
+        }
+        flush_frozen(shared)
+    });
+    report(shared, &flushed.as_ref().map(drop).map_err(Clone::clone), Work::Flush);
+    if !flushed.is_ok_and(|flushed| flushed) {
+        return;
     }
     for _ in 0..INLINE_STEPS {
-        if !compact_step(shared, Mode::Busy)? {
+        let result = compact_step(shared, Mode::Busy);
+        report(shared, &result.as_ref().map(drop).map_err(Clone::clone), Work::Compaction);
+        if !result.is_ok_and(|more| more) {
             break;
         }
     }
-    Ok(())
+}
+
+/// Before a write of a database without threads: once memory is short, what could not be flushed must be flushed now.
+///
+/// # Errors
+/// What stops the flush.
+pub(crate) fn make_room(shared: &Shared) -> Result<()> {
+    let view = shared.view();
+    let full = view.frozen.is_some() && view.memtables().map(|memtable| memtable.bytes()).sum::<usize>() > shared.options.memtable_bytes;
+    if full { flush_frozen(shared).map(drop) } else { Ok(()) }
 }
 
 /// Compacts until nothing of a mode is due.

@@ -4,7 +4,7 @@ use super::collection::Collection;
 use crate::{
     error::{Error, ErrorKind, Result},
     flush::flush_all,
-    format::payload,
+    format::{names::segment_name, payload},
     io::bytes::f32s_as_bytes,
     segment::Cursor,
     sync::Arc,
@@ -44,22 +44,66 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
     let writer = collection.inner().writer()?;
     let shared = &*writer.shared;
     shared.check_healthy()?;
-    let chunks = write_chunks(shared, collection, entries, policy)?;
-    if chunks.is_empty() {
+    let mut load = Load::default();
+    let result = load_all(shared, collection, entries, policy, &mut load);
+    if result.is_err() && !shared.is_poisoned() {
+        load.undo(shared, collection);
+    }
+    result
+}
+
+fn load_all<'a, I: AsRef<[u8]>>(
+    shared: &Shared,
+    collection: &Collection,
+    entries: impl Iterator<Item = (I, Fields<'a>)>,
+    policy: DuplicatePolicy,
+    load: &mut Load,
+) -> Result<u64> {
+    write_chunks(shared, collection, entries, policy, load)?;
+    if load.chunks.is_empty() {
         return Ok(0);
     }
     // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
     let _gate = shared.gate.lock();
+    // What is flushed now must not count the load's ordinals as used: it may still be refused, or the power be cut.
+    let next = load.give_back_ordinals(shared, collection);
     flush_all(shared)?;
-    let result = publish(shared, collection, &chunks, policy);
-    let failed_clean = result.as_ref().is_err_and(|error| !shared.is_poisoned() || error.kind() == ErrorKind::NoSpace);
-    if failed_clean {
-        for chunk in &chunks {
-            // Best effort: what stays is an orphan that the next open collects.
-            let _orphan = shared.storage.remove(&crate::format::names::segment_name(chunk.named.entry.number));
-        }
+    if let Some(next) = next {
+        shared.writer.lock().catalog.next_ordinals.insert(collection.target().collection, next);
     }
-    result
+    publish(shared, collection, &load.chunks, policy)
+}
+
+/// What a load has taken that no manifest names yet.
+#[derive(Default)]
+struct Load {
+    chunks: Vec<Finished>,
+    /// Ordinals: the first, and how many.
+    ordinals: Vec<(Ordinal, u64)>,
+}
+
+impl Load {
+    /// A load that is refused changes nothing: its files and ordinals go.
+    fn undo(&self, shared: &Shared, collection: &Collection) {
+        for chunk in &self.chunks {
+            // Best effort: what stays is an orphan that the next open collects.
+            let _orphan = shared.storage.remove(&segment_name(chunk.named.entry.number));
+        }
+        self.give_back_ordinals(shared, collection);
+    }
+
+    /// Gives back the ordinals behind which nobody has written. Returns which one was the next before.
+    fn give_back_ordinals(&self, shared: &Shared, collection: &Collection) -> Option<Ordinal> {
+        let mut writer = shared.writer.lock();
+        let next = writer.catalog.next_ordinals.get_mut(&collection.target().collection)?;
+        let before = *next;
+        for (base, count) in self.ordinals.iter().rev() {
+            if *next == base + count {
+                *next = *base;
+            }
+        }
+        Some(before)
+    }
 }
 
 /// Sorts the input in pieces of the memtable budget, each into a segment file of its own.
@@ -68,8 +112,8 @@ fn write_chunks<'a, I: AsRef<[u8]>>(
     collection: &Collection,
     entries: impl Iterator<Item = (I, Fields<'a>)>,
     policy: DuplicatePolicy,
-) -> Result<Vec<Finished>> {
-    let mut chunks = Vec::new();
+    load: &mut Load,
+) -> Result<()> {
     let mut buffer: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for (position, (id, fields)) in (0..).zip(entries) {
@@ -77,14 +121,14 @@ fn write_chunks<'a, I: AsRef<[u8]>>(
         bytes += entry.id.len() + entry.vector.len() * 4 + entry.payload.len() + 64;
         buffer.push(entry);
         if bytes >= shared.options.memtable_bytes {
-            chunks.push(write_chunk(shared, collection, &mut buffer, policy)?);
+            write_chunk(shared, collection, &mut buffer, policy, load)?;
             bytes = 0;
         }
     }
     if !buffer.is_empty() {
-        chunks.push(write_chunk(shared, collection, &mut buffer, policy)?);
+        write_chunk(shared, collection, &mut buffer, policy, load)?;
     }
-    Ok(chunks)
+    Ok(())
 }
 
 fn check(collection: &Collection, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Entry> {
@@ -102,12 +146,13 @@ fn check(collection: &Collection, id: &[u8], fields: Fields<'_>, position: u64) 
     Ok(Entry { id: id.into(), position, vector: vector.into_owned(), payload: encoded })
 }
 
-fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>, policy: DuplicatePolicy) -> Result<Finished> {
+fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>, policy: DuplicatePolicy, load: &mut Load) -> Result<()> {
     buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
     let mut output = OutputFile::create(shared)?;
     output.begin(collection.typed_dimension())?;
     let first = buffer.iter().map(|entry| entry.position).min().unwrap_or(0);
     let base = reserve_ordinals(shared, collection, buffer.len() as u64)?;
+    load.ordinals.push((base, buffer.len() as u64));
     let mut last: Option<Box<[u8]>> = None;
     for entry in buffer.drain(..) {
         if last.as_ref() == Some(&entry.id) {
@@ -120,7 +165,8 @@ fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>
         last = Some(entry.id);
     }
     output.end(collection.typed_dimension(), 0)?;
-    output.finish()
+    load.chunks.push(output.finish()?);
+    Ok(())
 }
 
 /// Takes ordinals for a piece of the input, so that no writer beside the load gets the same.

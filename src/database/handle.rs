@@ -338,12 +338,14 @@ impl Inner {
     pub(crate) fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Outcome> {
         let writer = self.writer()?;
         writer.check_owner()?;
-        throttle(&writer.shared, batch.bytes())?;
-        let outcome = writer.committer.commit(batch, durability)?;
         if writer.shared.options.background == Background::Inline {
-            background::inline_work(&writer.shared, &writer.committer)?;
+            background::make_room(&writer.shared)?;
+            let outcome = writer.committer.commit(batch, durability)?;
+            background::inline_work(&writer.shared, &writer.committer);
+            return Ok(outcome);
         }
-        Ok(outcome)
+        throttle(&writer.shared, batch.bytes())?;
+        writer.committer.commit(batch, durability)
     }
 
     pub(crate) fn commit_handle(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> Result<Commit> {

@@ -100,6 +100,9 @@ impl Publisher {
             writer.sync(&shared.counters).map_err(|error| shared.poison(error))?;
             writer.log_entries()
         };
+        // More than one if a full device made the writer go on in another log without a flush.
+        let retired: Vec<String> =
+            logs.iter().filter(|log| retire.is_some_and(|retire| log.number <= retire)).map(|log| log_name(log.number)).collect();
         logs.retain(|log| retire.is_none_or(|retire| log.number > retire));
         logs.extend(spare.as_ref().map(SpareLog::entry));
         let mut files = self.files.clone();
@@ -137,7 +140,7 @@ impl Publisher {
         let live = version.segments().map(|live| live.live_bytes()).sum();
         shared.set_space(live, self.files.values().map(|named| named.entry.len).sum());
         self.install(shared, version, spare, retire, fill)?;
-        self.collect(shared, &unused, retire, manifest.number);
+        self.collect(shared, &unused, retired, manifest.number);
         Ok(())
     }
 
@@ -177,14 +180,12 @@ impl Publisher {
     }
 
     /// Removes what the durable manifest does not name any more. Open files stay readable for those who hold them.
-    fn collect(&mut self, shared: &Shared, unused: &[NamedFile], retire: Option<FileNumber>, manifest: u64) {
+    fn collect(&mut self, shared: &Shared, unused: &[NamedFile], retired: Vec<String>, manifest: u64) {
         self.removed.retain(|(_, file)| file.strong_count() > 0);
         self.removed.extend(unused.iter().map(|named| (named.entry.len, Arc::downgrade(&named.file))));
         self.garbage.extend(unused.iter().map(|named| segment_name(named.entry.number)));
         self.garbage.push(manifest_name(manifest.saturating_sub(1)));
-        if let Some(retire) = retire {
-            self.garbage.push(log_name(retire));
-        }
+        self.garbage.extend(retired);
         self.remove_garbage(shared);
     }
 

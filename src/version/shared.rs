@@ -307,14 +307,20 @@ impl Shared {
         }
     }
 
-    /// Moves the active memtable aside and goes on in the spare log. `false` if there is nothing to freeze, a frozen one waits still, or no
+    /// Moves the active memtable aside and goes on in another log. `false` if there is nothing to freeze, a frozen one waits still, or no
     /// spare is named yet.
     pub(crate) fn freeze(&self, writer: &mut WriterState) -> Result<bool> {
         let view = self.view();
-        if writer.log.is_empty() || view.frozen.is_some() || writer.spare.is_none() {
+        if view.frozen.is_some() {
             return Ok(false);
         }
-        self.rotate(writer)?;
+        // A log without a batch is that other log already: a full device made the writer rotate, and the batch did not fit there either.
+        match (writer.log.is_empty(), writer.older.is_empty()) {
+            (true, true) => return Ok(false),
+            (true, false) => {}
+            (false, _) if writer.spare.is_none() => return Ok(false),
+            (false, _) => self.rotate(writer)?,
+        }
         self.first_delete.store(0, Ordering::Relaxed);
         let log = writer.older.last().map_or(0, |(entry, _)| entry.number);
         let sequence = writer.next_sequence.saturating_sub(1);

@@ -12,21 +12,9 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// # Errors
 /// What stops the flush, once no memory is left to go on without it.
 pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
-    if shared.options.background == Background::Inline {
-        return Ok(());
-    }
     let started = shared.clock().elapsed();
-    let pressure = shared.space().pressure();
-    let delay = if pressure > 0.0 { shared.pace(started, bytes as f64 / rate(pressure)).min(DELAY_MAX) } else { Duration::ZERO };
-    if !delay.is_zero() {
-        shared.clock().sleep(delay);
-    }
-    while shared.space().pressure() >= 1.0 && shared.clock().elapsed() - started < WAIT_MAX && shared.compaction_error().is_none() {
-        let seen = shared.changes();
-        shared.check_healthy()?;
-        shared.wait_change(seen, Duration::from_millis(20));
-    }
-    let mut waited = !delay.is_zero();
+    // Without threads nobody would free anything meanwhile.
+    let mut waited = shared.options.background == Background::Threads && keep_room(shared, bytes, started)?;
     loop {
         let seen = shared.changes();
         let view = shared.view();
@@ -47,6 +35,24 @@ pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
         shared.counters.stall_micros.add((shared.clock().elapsed() - started).as_micros() as u64);
     }
     Ok(())
+}
+
+/// Waits while files are near their bound. Returns whether it did.
+fn keep_room(shared: &Shared, bytes: usize, started: Duration) -> Result<bool> {
+    let pressure = shared.space().pressure();
+    if pressure <= 0.0 {
+        return Ok(false);
+    }
+    let delay = shared.pace(started, bytes as f64 / rate(pressure)).min(DELAY_MAX);
+    if !delay.is_zero() {
+        shared.clock().sleep(delay);
+    }
+    while shared.space().pressure() >= 1.0 && shared.clock().elapsed() - started < WAIT_MAX && shared.compaction_error().is_none() {
+        let seen = shared.changes();
+        shared.check_healthy()?;
+        shared.wait_change(seen, Duration::from_millis(20));
+    }
+    Ok(true)
 }
 
 /// Bytes a second that all writers together may write: from 400 MB/s at no pressure down to 4 MB/s at full pressure.

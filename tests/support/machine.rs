@@ -1,9 +1,13 @@
 //! A database on a simulated disk beside its model: each step is done to both.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use varvite::{
-    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Options, Result, io::simulated::SimulatedDisk,
+    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Metric, Options, Result,
+    io::{
+        Storage,
+        simulated::{CrashPlan, SimulatedDisk},
+    },
 };
 
 use super::state::{Model, Op, Parts, Verb, observe};
@@ -18,9 +22,18 @@ pub enum Step {
     Compact,
     /// Lets due compactions finish.
     Idle,
-    Bulk(String, Vec<(Vec<u8>, Parts)>),
+    Bulk(String, Vec<(Vec<u8>, Parts)>, DuplicatePolicy),
+    /// One array call: vectors only.
+    Many(Verb, String, Vec<(Vec<u8>, Vec<f32>)>, Durability),
+    GetOrCreate(String, usize, Metric),
     Purge(String, Vec<Vec<u8>>),
     Checkpoint,
+    /// Checks every byte, beside the writer. Orphans are allowed where background work is writing files.
+    Verify {
+        orphans: bool,
+    },
+    /// Opens it read-only beside the writer: what is acknowledged as durable must be seen.
+    Beside,
     Reopen,
     /// Seconds pass.
     Advance(u64),
@@ -30,8 +43,9 @@ impl Step {
     /// Whether its success proves that everything issued before is durable.
     fn proves_durable(&self) -> bool {
         match self {
-            Self::Batch(_, durability) => *durability == Durability::Synced,
-            Self::Advance(_) => false,
+            Self::Batch(_, durability) | Self::Many(.., durability) => *durability == Durability::Synced,
+            // Only the first `get_or_create` of a name writes.
+            Self::Advance(_) | Self::Verify { .. } | Self::Beside | Self::Await | Self::GetOrCreate(..) => false,
             _ => true,
         }
     }
@@ -46,10 +60,18 @@ pub fn open(disk: &SimulatedDisk) -> Result<Database> {
     Database::open_on(Arc::new(disk.clone()), options())
 }
 
+pub fn open_on(disk: &SimulatedDisk, options: Options) -> Result<Database> {
+    Database::open_on(Arc::new(disk.clone()), options)
+}
+
 pub struct Machine {
+    /// Where the database lives, unless another storage was given.
     pub disk: SimulatedDisk,
+    storage: Arc<dyn Storage>,
+    pub options: Options,
     pub db: Option<Database>,
-    commit: Option<Commit>,
+    /// The last commit, and its place in the history.
+    commit: Option<(Commit, usize)>,
     /// `history[k]` is the model after k batches, those issued but not acknowledged included.
     pub history: Vec<Model>,
     /// So many batches are proven durable.
@@ -58,7 +80,18 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(disk: SimulatedDisk) -> Self {
-        Self { disk, db: None, commit: None, history: vec![Model::default()], durable: 0 }
+        let storage = Arc::new(disk.clone());
+        Self::on(disk, storage, options())
+    }
+
+    /// A machine that flushes when told only.
+    pub fn on_calm(disk: SimulatedDisk) -> Self {
+        Self::on(disk.clone(), Arc::new(disk), Options { memtable_bytes: 16 << 20, ..options() })
+    }
+
+    /// A machine on another storage, or with other options. The disk tells the time, and takes the crashes if the storage is the same.
+    pub fn on(disk: SimulatedDisk, storage: Arc<dyn Storage>, options: Options) -> Self {
+        Self { disk, storage, options, db: None, commit: None, history: vec![Model::default()], durable: 0 }
     }
 
     pub fn model(&self) -> &Model {
@@ -75,7 +108,7 @@ impl Machine {
     }
 
     pub fn open(&mut self) -> Result<()> {
-        self.db = Some(open(&self.disk)?);
+        self.db = Some(Database::open_on(Arc::clone(&self.storage), self.options.clone())?);
         Ok(())
     }
 
@@ -92,13 +125,14 @@ impl Machine {
             Ok(next) => {
                 self.history.extend(next);
                 self.execute(step)?;
+                assert_eq!(self.db().snapshot()?.sequence(), self.model().sequence, "the sequence after {step:?}");
                 if step.proves_durable() {
                     self.durable = self.history.len() - 1;
                 }
                 Ok(())
             }
             Err(kind) => match self.execute(step) {
-                Err(error) if error.kind() == kind => Ok(()),
+                Err(error) if error.kind() == kind || self.may_refuse(step, error.kind()) => Ok(()),
                 Err(error) => Err(error),
                 Ok(()) => panic!("{step:?} was accepted, but must be refused with {kind:?}"),
             },
@@ -108,8 +142,24 @@ impl Machine {
     fn expect(&self, step: &Step) -> Result<Option<Model>, ErrorKind> {
         match step {
             Step::Batch(ops, _) => self.model().after(ops).map(Some),
-            Step::Bulk(name, entries) => Ok(Some(self.model().after_bulk(name, entries))),
+            Step::Bulk(name, entries, policy) => self.model().after_bulk(name, entries, *policy).map(Some),
+            Step::Many(verb, name, entries, _) => {
+                let ids: BTreeSet<&Vec<u8>> = entries.iter().map(|(id, _)| id).collect();
+                if self.model().state.contains_key(name) && ids.len() < entries.len() {
+                    return Err(ErrorKind::InvalidArgument);
+                }
+                self.model().after(&many(*verb, name, entries)).map(Some)
+            }
+            Step::GetOrCreate(name, dimension, metric) => match self.model().state.get(name) {
+                None => self.model().after(&[Op::Create(name.clone(), *dimension, *metric)]).map(Some),
+                Some(coll) if (coll.dimension, coll.metric) == (*dimension, *metric) => Ok(None),
+                Some(_) => Err(ErrorKind::InvalidArgument),
+            },
+            // A purge of nothing reads and flushes, and is a batch all the same.
             Step::Purge(name, ids) => {
+                if !self.model().state.contains_key(name) {
+                    return Err(ErrorKind::NotFound);
+                }
                 let deletes: Vec<_> = ids.iter().map(|id| Op::Delete(name.clone(), id.clone())).collect();
                 self.model().after(&deletes).map(Some)
             }
@@ -117,20 +167,65 @@ impl Machine {
         }
     }
 
+    /// A load in which an id recurs and another exists may be refused for either.
+    fn may_refuse(&self, step: &Step, kind: ErrorKind) -> bool {
+        let Step::Bulk(name, entries, DuplicatePolicy::Refuse) = step else { return false };
+        kind == ErrorKind::AlreadyExists && entries.iter().any(|(id, _)| self.model().state[name].rows.contains_key(id))
+    }
+
     fn execute(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Batch(ops, durability) => {
-                let commit = commit(self.db(), ops, *durability)?;
-                self.commit = Some(commit);
+                let made = commit(self.db(), ops, *durability)?;
+                if let Made::Batch(commit) = &made
+                    && self.history.len() > 1
+                {
+                    let (next, existed) = self.history[self.history.len() - 2].after_telling(ops).unwrap();
+                    let told: Vec<bool> = (0..ops.len()).map(|index| commit.existed(index)).collect();
+                    assert_eq!((commit.sequence(), told), (next.sequence, existed), "what the commit of {ops:?} says");
+                }
+                if let Made::Deleted(existed) = made {
+                    let before = &self.history[self.history.len() - 2];
+                    assert_eq!(existed, before.after_telling(ops).unwrap().1[0], "what the delete {ops:?} says");
+                }
+                if let Made::Batch(commit) = made {
+                    self.commit = Some((commit, self.history.len() - 1));
+                }
                 Ok(())
             }
-            Step::Await => self.commit.take().map_or(Ok(()), |commit| commit.wait()),
+            Step::Await => {
+                let Some((commit, issued)) = self.commit.take() else { return Ok(()) };
+                commit.wait()?;
+                self.durable = self.durable.max(issued);
+                Ok(())
+            }
+            Step::Many(verb, name, entries, durability) => {
+                let (ids, rows): (Vec<&Vec<u8>>, Vec<&[f32]>) = entries.iter().map(|(id, row)| (id, row.as_slice())).unzip();
+                let collection = self.db().collection(name)?.durability(*durability);
+                let commit = match verb {
+                    Verb::Insert => collection.insert_many(&ids, &rows.concat())?,
+                    _ => collection.upsert_many(&ids, &rows.concat())?,
+                };
+                self.commit = Some((commit, self.history.len() - 1));
+                Ok(())
+            }
+            Step::GetOrCreate(name, dimension, metric) => self.db().get_or_create_collection(name, *dimension, *metric).map(drop),
+            Step::Verify { orphans } => {
+                let report = Database::verify_on(&*self.storage, &self.options)?;
+                assert!(report.damages.is_empty(), "verify found {:?}", report.damages);
+                assert!(*orphans || report.orphans.is_empty(), "nothing names {:?}", report.orphans);
+                Ok(())
+            }
+            Step::Beside => self.look_from_beside(),
             Step::Flush => self.db().flush(),
             Step::Compact => self.db().compact(),
             Step::Idle => self.db().wait_idle(),
-            Step::Bulk(name, entries) => {
+            Step::Bulk(name, entries, policy) => {
+                let ids: BTreeSet<&Vec<u8>> = entries.iter().map(|(id, _)| id).collect();
                 let entries = entries.iter().map(|(id, parts)| (id, parts.fields()));
-                self.db().collection(name)?.bulk_load(entries, DuplicatePolicy::LastWins).map(drop)
+                let loaded = self.db().collection(name)?.bulk_load(entries, *policy)?;
+                assert_eq!(loaded, ids.len() as u64, "how many were loaded");
+                Ok(())
             }
             Step::Purge(name, ids) => self.db().collection(name)?.purge(ids).map(drop),
             Step::Checkpoint => self.checkpoint(),
@@ -146,12 +241,54 @@ impl Machine {
         }
     }
 
+    /// A reader beside the writer sees a state that was written, not older than what is proven durable.
+    fn look_from_beside(&self) -> Result<()> {
+        let reader = Database::open_read_only_on(Arc::clone(&self.storage), self.options.clone())?;
+        let (seen, sequence) = (observe(&reader)?, reader.snapshot()?.sequence());
+        super::oracle::place(&seen, sequence, self.legal(), "a reader beside the writer");
+        let error = reader.create_collection("x", 1, Metric::L2).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly);
+        Ok(())
+    }
+
     fn checkpoint(&self) -> Result<()> {
         let target = SimulatedDisk::new(99);
         self.db().checkpoint_on(Arc::new(target.clone()))?;
-        let copy = observe(&open(&target)?)?;
-        assert_eq!(copy, self.model().state, "the checkpoint differs");
+        let copy = open_on(&target, self.options.clone())?;
+        assert_eq!(observe(&copy)?, self.model().state, "the checkpoint differs");
         Ok(())
+    }
+
+    /// Cuts the power now, keeps what the plan says, opens again: one of the legal states must be there. The history starts anew with it.
+    pub fn crash(&mut self, plan: &CrashPlan, context: &str) {
+        self.kill();
+        let crashed = self.disk.crash(plan);
+        let (legal, options) = (self.legal().to_vec(), self.options.clone());
+        *self = Self::on(crashed.clone(), Arc::new(crashed), options);
+        self.open().unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
+        let found = observe(self.db()).unwrap_or_else(|error| panic!("{context}: cannot be read: {error:?}"));
+        let model = super::oracle::place(&found, self.db().snapshot().unwrap().sequence(), &legal, context);
+        let ambiguous: Vec<String> =
+            model.state.keys().filter(|name| super::oracle::next_ordinals(name, &model, &legal).len() > 1).cloned().collect();
+        self.history = vec![model];
+        for name in ambiguous {
+            self.settle_ordinal(&name, &legal, context);
+        }
+    }
+
+    /// Finds out with which ordinal a collection goes on, by a record that is deleted again.
+    fn settle_ordinal(&mut self, name: &str, legal: &[Model], context: &str) {
+        let mut model = self.model().clone();
+        let collection = self.db().collection(name).unwrap();
+        collection.insert("?", vec![0.0; collection.dimension()]).unwrap();
+        let ordinal = collection.get("?").unwrap().unwrap().ordinal().unwrap();
+        assert!(collection.delete("?").unwrap());
+        let allowed = super::oracle::next_ordinals(name, &model, legal);
+        assert!(allowed.contains(&ordinal), "{context}: {name} goes on with ordinal {ordinal} instead of {allowed:?}");
+        model.next_ordinals.insert(name.to_owned(), ordinal + 1);
+        model.sequence += 2;
+        self.history.push(model);
+        self.durable = self.history.len() - 1;
     }
 
     /// Lets go of the database as a killed process does.
@@ -163,16 +300,35 @@ impl Machine {
     }
 }
 
-/// Commits by the array calls and single calls too, where a batch is simple enough.
-fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Commit> {
+/// An array call as a batch.
+fn many(verb: Verb, name: &str, entries: &[(Vec<u8>, Vec<f32>)]) -> Vec<Op> {
+    let put = |(id, vector): &(Vec<u8>, Vec<f32>)| {
+        Op::Put(verb, name.to_owned(), id.clone(), Parts { vector: Some(vector.clone()), ..Parts::default() })
+    };
+    entries.iter().map(put).collect()
+}
+
+/// What a call said.
+enum Made {
+    Batch(Commit),
+    Deleted(bool),
+    Nothing,
+}
+
+/// Commits by single calls too, where a batch is simple enough.
+fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Made> {
     let handle = |name: &String| -> Result<Collection> { Ok(db.collection(name)?.durability(durability)) };
-    if let [Op::Put(verb, name, id, parts)] = ops {
-        let collection = handle(name)?;
-        return match verb {
-            Verb::Insert => collection.insert(id, parts.fields()),
-            Verb::Update => collection.update(id, parts.fields()),
-            Verb::Upsert => collection.upsert(id, parts.fields()),
-        };
+    match ops {
+        [Op::Put(Verb::Insert, name, id, parts)] => return handle(name)?.insert(id, parts.fields()).map(Made::Batch),
+        [Op::Put(Verb::Update, name, id, parts)] => return handle(name)?.update(id, parts.fields()).map(Made::Batch),
+        [Op::Put(Verb::Upsert, name, id, parts)] => return handle(name)?.upsert(id, parts.fields()).map(Made::Batch),
+        [Op::Delete(name, id)] => return handle(name)?.delete(id).map(Made::Deleted),
+        [Op::Create(name, dimension, metric)] if durability == Durability::Synced => {
+            return db.create_collection(name, *dimension, *metric).map(|_| Made::Nothing);
+        }
+        [Op::Drop(name)] if durability == Durability::Synced => return db.drop_collection(name).map(|()| Made::Nothing),
+        [Op::Rename(from, to)] if durability == Durability::Synced => return db.rename_collection(from, to).map(|()| Made::Nothing),
+        _ => {}
     }
     let mut batch = db.batch();
     batch.durability(durability);
@@ -187,7 +343,7 @@ fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Commit> {
             Op::Rename(from, to) => batch.rename_collection(from, to)?,
         };
     }
-    batch.commit()
+    batch.commit().map(Made::Batch)
 }
 
 /// Whether an error is that of a power cut.

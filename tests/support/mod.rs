@@ -1,8 +1,10 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
-#![allow(dead_code, reason = "every test crate uses another part")]
+#![allow(dead_code, unreachable_pub, reason = "every test crate uses another part")]
 
+pub mod hooked;
 pub mod machine;
 pub mod oracle;
+pub mod reading;
 pub mod state;
 pub mod workload;
 

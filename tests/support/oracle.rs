@@ -55,13 +55,23 @@ pub fn fingerprint(disk: &SimulatedDisk) -> u64 {
     hash
 }
 
-/// Finds the place of a state among those that are legal.
-fn place(found: &State, legal: &[Model], context: &str) -> Model {
-    let same = legal.iter().rev().find(|model| model.state == *found);
+/// Finds the place of a state among those that are legal. Equal states are told apart by the sequence of their last batch.
+pub fn place(found: &State, sequence: u64, legal: &[Model], context: &str) -> Model {
+    let same = legal.iter().rev().find(|model| model.sequence == sequence && model.state == *found);
     same.cloned().unwrap_or_else(|| {
         let nearest = legal.iter().map(|model| difference(&model.state, found)).min_by_key(String::len).unwrap_or_default();
-        panic!("{context}: none of the {} legal states was recovered; the nearest differs in\n  {nearest}", legal.len())
+        let sequences: Vec<u64> = legal.iter().map(|model| model.sequence).collect();
+        panic!(
+            "{context}: sequence {sequence} was recovered, but none of the {} legal states of {sequences:?}; the nearest differs in\n  {nearest}",
+            legal.len()
+        )
     })
+}
+
+/// With which ordinal a collection may go on. A bulk load that the crash interrupted may have taken its own: they are lost, never given twice.
+pub fn next_ordinals(name: &str, recovered: &Model, legal: &[Model]) -> BTreeSet<u64> {
+    let later = legal.iter().filter(|model| model.sequence >= recovered.sequence);
+    later.filter_map(|model| model.next_ordinals.get(name).copied()).chain([recovered.next_ordinals[name]]).collect()
 }
 
 /// Names in a directory that nothing needs.
@@ -92,7 +102,7 @@ fn orphans(db: &Database, disk: &SimulatedDisk) -> Vec<String> {
 pub fn check(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> State {
     let db = open(crashed).unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
     let found = observe(&db).unwrap_or_else(|error| panic!("{context}: cannot be read: {error:?}"));
-    let model = place(&found, legal, context);
+    let model = place(&found, db.snapshot().unwrap().sequence(), legal, context);
     assert_eq!(orphans(&db, crashed), Vec::<String>::new(), "{context}: files were left behind");
     // The second crash comes at once: nothing that the first recovery did may hang on a sync to come.
     let again = crashed.crash(&CrashPlan::LoseAll);
@@ -100,7 +110,7 @@ pub fn check(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> State {
     let db = open(&again).unwrap_or_else(|error| panic!("{context}: cannot be opened again: {error:?}"));
     let seen = observe(&db).unwrap();
     assert!(seen == found, "{context}: a second recovery changed\n  {}", difference(&found, &seen));
-    let written = write_after(&db, &model, context);
+    let written = write_after(&db, &model, legal, context);
     let last = again.crash(&CrashPlan::LoseAll);
     drop(db);
     let db = open(&last).unwrap_or_else(|error| panic!("{context}: cannot be opened after more writes: {error:?}"));
@@ -110,7 +120,7 @@ pub fn check(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> State {
 }
 
 /// Writes into every collection and a new one, durably. Ordinals go on where the recovered state says.
-fn write_after(db: &Database, model: &Model, context: &str) -> State {
+fn write_after(db: &Database, model: &Model, legal: &[Model], context: &str) -> State {
     let mut state = model.state.clone();
     let fail = |error: varvite::Error| -> ! { panic!("{context}: a write after recovery failed: {error:?}") };
     for (name, expected) in &mut state {
@@ -123,8 +133,8 @@ fn write_after(db: &Database, model: &Model, context: &str) -> State {
         }
         let row = collection.get("after the crash").unwrap().unwrap();
         let (id, record) = super::state::record(&row).unwrap();
-        // A bulk load that a crash cut off may have used some up: gaps are fine, an ordinal given twice is not.
-        assert!(record.ordinal >= model.next_ordinals[name], "{context}: {name} gives ordinal {} again", record.ordinal);
+        let allowed = next_ordinals(name, model, legal);
+        assert!(allowed.contains(&record.ordinal), "{context}: {name} goes on with ordinal {} instead of {allowed:?}", record.ordinal);
         expected.rows.insert(id, record);
     }
     if let Err(error) = db.create_collection("after the crash", 2, Metric::Dot).and_then(|made| made.insert("x", &[1.0, -0.0])) {

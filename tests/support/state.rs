@@ -1,16 +1,37 @@
 //! The model: what a database must hold, as plain maps, and what is read from a real one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use varvite::{Database, ErrorKind, Fields, Metadata, Metric, Payload, Result, Row};
+use varvite::{Database, DuplicatePolicy, ErrorKind, Fields, Metadata, Metric, Payload, Result, Row, Snapshot, Value};
 
-/// A record as a reader sees it.
-#[derive(Clone, Debug, PartialEq)]
+/// A record as a reader sees it. Equal means bit for bit, NaN in metadata included.
+#[derive(Clone, Debug)]
 pub struct Rec {
     pub ordinal: u64,
     /// The vector, bit for bit.
     pub bits: Vec<u32>,
     pub payload: Payload,
+}
+
+impl PartialEq for Rec {
+    fn eq(&self, other: &Self) -> bool {
+        self.ordinal == other.ordinal && self.bits == other.bits && same_payload(&self.payload, &other.payload)
+    }
+}
+
+fn same_payload(one: &Payload, two: &Payload) -> bool {
+    one.document == two.document
+        && one.uri == two.uri
+        && one.metadata.len() == two.metadata.len()
+        && one.metadata.iter().zip(two.metadata.iter()).all(|((key, value), (other, second))| key == other && same_value(value, second))
+}
+
+fn same_value(one: &Value, two: &Value) -> bool {
+    match (one, two) {
+        (Value::F64(one), Value::F64(two)) => one.to_bits() == two.to_bits(),
+        (Value::F64s(one), Value::F64s(two)) => one.iter().map(|x| x.to_bits()).eq(two.iter().map(|x| x.to_bits())),
+        _ => one == two,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,11 +44,12 @@ pub struct Coll {
 /// All collections by name.
 pub type State = BTreeMap<String, Coll>;
 
-/// A state with what cannot be read: the next ordinal of each collection.
+/// A state with what tells equal ones apart: the next ordinal of each collection, and the sequence of the last batch.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub state: State,
     pub next_ordinals: BTreeMap<String, u64>,
+    pub sequence: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +116,34 @@ pub fn bits(vector: &[f32]) -> Vec<u32> {
 impl Model {
     /// The model after a batch, or why it is refused.
     pub fn after(&self, ops: &[Op]) -> Result<Self, ErrorKind> {
+        self.after_telling(ops).map(|(next, _)| next)
+    }
+
+    /// The same, and per operation whether what it is about existed before it. A batch that changes nothing takes no sequence.
+    pub fn after_telling(&self, ops: &[Op]) -> Result<(Self, Vec<bool>), ErrorKind> {
+        if let Some(kind) = ops.iter().find_map(|op| self.refused_at_once(op)) {
+            return Err(kind);
+        }
         let mut next = self.clone();
         // Where the collections that had a name at the beginning are now.
         let mut names: BTreeMap<String, Option<String>> = self.state.keys().map(|name| (name.clone(), Some(name.clone()))).collect();
-        for op in ops {
-            next.apply(op, &mut names)?;
-        }
-        Ok(next)
+        let existed = ops.iter().map(|op| next.apply(op, &mut names)).collect::<Result<Vec<bool>, ErrorKind>>()?;
+        let changes = ops.iter().zip(&existed).any(|(op, existed)| *existed || !matches!(op, Op::Delete(..)));
+        next.sequence += u64::from(changes);
+        Ok((next, existed))
     }
 
-    fn apply(&mut self, op: &Op, names: &mut BTreeMap<String, Option<String>>) -> Result<(), ErrorKind> {
+    /// What is refused before the batch is committed: a handle of a collection that is not there, an insert without a vector.
+    fn refused_at_once(&self, op: &Op) -> Option<ErrorKind> {
+        match op {
+            Op::Put(_, name, ..) | Op::Delete(name, _) if !self.state.contains_key(name) => Some(ErrorKind::NotFound),
+            Op::Put(Verb::Insert, _, _, parts) if parts.vector.is_none() => Some(ErrorKind::InvalidArgument),
+            _ => None,
+        }
+    }
+
+    /// Applies one operation; says whether what it is about existed.
+    fn apply(&mut self, op: &Op, names: &mut BTreeMap<String, Option<String>>) -> Result<bool, ErrorKind> {
         match op {
             Op::Put(verb, name, id, parts) => {
                 let name = names.get(name).cloned().flatten().ok_or(ErrorKind::NotFound)?;
@@ -111,8 +151,7 @@ impl Model {
             }
             Op::Delete(name, id) => {
                 let name = names.get(name).cloned().flatten().ok_or(ErrorKind::NotFound)?;
-                self.state.get_mut(&name).unwrap().rows.remove(id);
-                Ok(())
+                Ok(self.state.get_mut(&name).unwrap().rows.remove(id).is_some())
             }
             Op::Create(name, dimension, metric) => {
                 if self.state.contains_key(name) {
@@ -120,13 +159,13 @@ impl Model {
                 }
                 self.state.insert(name.clone(), Coll { dimension: *dimension, metric: *metric, rows: BTreeMap::new() });
                 self.next_ordinals.insert(name.clone(), 0);
-                Ok(())
+                Ok(false)
             }
             Op::Drop(name) => {
                 self.state.remove(name).ok_or(ErrorKind::NotFound)?;
                 self.next_ordinals.remove(name);
                 names.values_mut().filter(|now| now.as_ref() == Some(name)).for_each(|now| *now = None);
-                Ok(())
+                Ok(true)
             }
             Op::Rename(from, to) => {
                 if !self.state.contains_key(from) {
@@ -139,12 +178,12 @@ impl Model {
                 self.state.insert(to.clone(), coll);
                 self.next_ordinals.insert(to.clone(), next);
                 names.values_mut().filter(|now| now.as_ref() == Some(from)).for_each(|now| *now = Some(to.clone()));
-                Ok(())
+                Ok(true)
             }
         }
     }
 
-    fn put(&mut self, verb: Verb, name: &str, id: &[u8], parts: &Parts) -> Result<(), ErrorKind> {
+    fn put(&mut self, verb: Verb, name: &str, id: &[u8], parts: &Parts) -> Result<bool, ErrorKind> {
         let rows = &mut self.state.get_mut(name).unwrap().rows;
         match (verb, rows.get_mut(id)) {
             (Verb::Insert, Some(_)) => Err(ErrorKind::AlreadyExists),
@@ -154,7 +193,7 @@ impl Model {
                     record.bits = bits(vector);
                 }
                 parts.patch(&mut record.payload);
-                Ok(())
+                Ok(true)
             }
             (_, None) => {
                 let vector = parts.vector.as_ref().ok_or(ErrorKind::InvalidArgument)?;
@@ -163,15 +202,24 @@ impl Model {
                 *next += 1;
                 parts.patch(&mut record.payload);
                 rows.insert(id.to_vec(), record);
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    /// The model after a bulk load by which the last record of an id wins. A loaded record is a new one: it gets a new ordinal.
-    pub fn after_bulk(&self, name: &str, entries: &[(Vec<u8>, Parts)]) -> Self {
+    /// The model after a bulk load. A loaded record is a new one: it gets a new ordinal.
+    pub fn after_bulk(&self, name: &str, entries: &[(Vec<u8>, Parts)], policy: DuplicatePolicy) -> Result<Self, ErrorKind> {
         let mut next = self.clone();
-        let base = next.next_ordinals[name];
+        let base = *next.next_ordinals.get(name).ok_or(ErrorKind::NotFound)?;
+        if policy == DuplicatePolicy::Refuse {
+            let ids: BTreeSet<&Vec<u8>> = entries.iter().map(|(id, _)| id).collect();
+            if ids.len() < entries.len() {
+                return Err(ErrorKind::InvalidArgument);
+            }
+            if ids.into_iter().any(|id| self.state[name].rows.contains_key(id)) {
+                return Err(ErrorKind::AlreadyExists);
+            }
+        }
         let rows = &mut next.state.get_mut(name).unwrap().rows;
         for (position, (id, parts)) in entries.iter().enumerate() {
             let mut record =
@@ -180,7 +228,8 @@ impl Model {
             rows.insert(id.clone(), record);
         }
         next.next_ordinals.insert(name.to_owned(), base + entries.len() as u64);
-        next
+        next.sequence += 1;
+        Ok(next)
     }
 }
 
@@ -191,7 +240,11 @@ pub fn record(row: &Row) -> Result<(Vec<u8>, Rec)> {
 
 /// Reads everything, and checks on the way that counts and order agree.
 pub fn observe(db: &Database) -> Result<State> {
-    let snapshot = db.snapshot()?;
+    observe_snapshot(&db.snapshot()?)
+}
+
+/// The same, of a moment that was kept.
+pub fn observe_snapshot(snapshot: &Snapshot) -> Result<State> {
     let mut state = State::new();
     for info in snapshot.list_collections() {
         let collection = snapshot.collection(&info.name)?;

@@ -1,6 +1,6 @@
 //! The scripted workload of the crash and fault tests: every kind of operation, with flushes, compactions, rotations and publications inside.
 
-use varvite::{Durability, Metadata, Metric};
+use varvite::{DuplicatePolicy, Durability, Metadata, Metric, Value};
 
 use super::{
     Random,
@@ -17,6 +17,45 @@ pub fn vector(seed: u64, dimension: usize) -> Vec<f32> {
         _ => (random.below(2000) as f32 - 1000.0) / 37.0,
     };
     (0..dimension).map(|_| element(&mut random)).collect()
+}
+
+/// A vector as a test of every bit wants it: mostly on a small grid, so that distances tie; sometimes anything that a f32 can be.
+pub fn any_vector(seed: u64, dimension: usize) -> Vec<f32> {
+    let mut random = Random(seed);
+    let wild = random.below(4) == 0;
+    let element = |random: &mut Random| match if wild { random.below(9) } else { 8 } {
+        0 => -0.0,
+        1 => f32::from_bits(random.below(1 << 22) as u32 + 1),
+        2 => -f32::from_bits(random.below(1 << 22) as u32 + 1),
+        // Quiet and signalling NaN of either sign, with payloads.
+        3 => f32::from_bits(0x7F80_0001 | random.next() as u32),
+        4 => [f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::EPSILON][random.below(6) as usize],
+        5 => f32::from_bits(random.next() as u32),
+        6 => 0.0,
+        _ => random.below(5) as f32 - 2.0,
+    };
+    (0..dimension).map(|_| element(&mut random)).collect()
+}
+
+/// Metadata of every type, NaN among them, empty arrays and texts too.
+pub fn any_metadata(seed: u64) -> Metadata {
+    let mut random = Random(seed);
+    let mut metadata = Metadata::new();
+    for key in ["", "n", "x", "tags", "ключ"].iter().take(random.below(6) as usize) {
+        let few = random.below(3) as usize;
+        let value = match random.below(8) {
+            0 => Value::String("q".repeat(few)),
+            1 => Value::I64(random.next() as i64),
+            2 => Value::F64(f64::from_bits(random.next())),
+            3 => Value::Bool(few == 1),
+            4 => Value::Strings(vec!["ß".repeat(few); few]),
+            5 => Value::I64s(vec![i64::MIN; few]),
+            6 => Value::F64s(vec![f64::from_bits(0x7FF8_0000_0000_0000 | random.next()); few]),
+            _ => Value::Bools(vec![true; few]),
+        };
+        metadata.insert(format!("k{key}"), value);
+    }
+    metadata
 }
 
 /// A record's parts; every third has a payload.
@@ -68,7 +107,7 @@ fn bulk(name: &str, numbers: impl Iterator<Item = u64>, dimension: usize, docume
         parts.document = Some(Some("x".repeat(document)));
         (id(number), parts)
     };
-    Step::Bulk(name.to_owned(), numbers.map(entry).collect())
+    Step::Bulk(name.to_owned(), numbers.map(entry).collect(), DuplicatePolicy::LastWins)
 }
 
 /// Everything in one sequence of about a hundred steps.

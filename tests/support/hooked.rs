@@ -1,0 +1,122 @@
+//! A storage that calls back in the middle of an operation: what "meanwhile" means, without threads.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex},
+};
+
+use varvite::io::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile};
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// Passes everything on to another storage. The hook runs once, before the next segment file is synced.
+#[derive(Clone)]
+pub struct Hooked {
+    inner: Arc<dyn Storage>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+impl Hooked {
+    pub fn new(inner: Arc<dyn Storage>) -> Self {
+        Self { inner, hook: Arc::new(Mutex::new(None)) }
+    }
+
+    pub fn at_next_segment(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Whether the hook has run.
+    pub fn has_run(&self) -> bool {
+        self.hook.lock().unwrap().is_none()
+    }
+
+    fn watch(&self, name: &str, file: Arc<dyn WriteFile>) -> Arc<dyn WriteFile> {
+        if name.starts_with("seg-") { Arc::new(Watched { file, hook: Arc::clone(&self.hook) }) } else { file }
+    }
+}
+
+struct Watched {
+    file: Arc<dyn WriteFile>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl WriteFile for Watched {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        // Taken before it runs: what it does may come through here.
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.file.sync_data()
+    }
+}
+
+impl Storage for Hooked {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn WriteFile>> {
+        Ok(self.watch(name, self.inner.create(name)?))
+    }
+
+    fn open_write(&self, name: &str) -> io::Result<Arc<dyn WriteFile>> {
+        self.inner.open_write(name)
+    }
+
+    fn open_read(&self, name: &str) -> io::Result<Arc<dyn ReadFile>> {
+        self.inner.open_read(name)
+    }
+
+    fn publish(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.inner.publish(name, bytes)
+    }
+
+    fn list(&self) -> io::Result<Vec<FileInfo>> {
+        self.inner.list()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.inner.sync_names()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
+        self.inner.lock(name)
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<bool> {
+        self.inner.is_locked(name)
+    }
+
+    fn link_into(&self, name: &str, target: &dyn Storage, target_name: &str) -> io::Result<bool> {
+        self.inner.link_into(name, target, target_name)
+    }
+
+    fn environment(&self) -> &Environment {
+        self.inner.environment()
+    }
+}
