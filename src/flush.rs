@@ -88,7 +88,7 @@ struct Written<'a> {
 
 fn write<'a>(shared: &'a Shared, publisher: &Publisher, view: &View, frozen: &Frozen) -> Result<Written<'a>> {
     let mut outputs = Outputs::new(shared);
-    let placed = write_rows(&mut outputs, &view.version, frozen)?;
+    let placed = write_rows(&mut outputs, &view.version, frozen, shared.options.grain())?;
     let edits = write_flush_kills(shared, &mut outputs, &view.version, frozen)?;
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
     let file = outputs.file()?.number();
@@ -107,12 +107,12 @@ struct Piece {
 }
 
 /// Writes the newest version of every id, split where the bottom runs end their segments; in the order of the segments.
-fn write_rows(outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen) -> Result<Vec<Piece>> {
+fn write_rows(outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen, grain: u64) -> Result<Vec<Piece>> {
     let mut placed = Vec::new();
     for meta in frozen.catalog.collections.values() {
         let rows = frozen.memtable.newest(meta.id);
         let bytes = rows.iter().map(|row| row.bytes() as u64).sum();
-        let mut splitter = Splitter::new(version.collections.get(&meta.id).map(|collection| &**collection), bytes);
+        let mut splitter = Splitter::new(version.collections.get(&meta.id).map(|collection| &**collection), bytes, grain);
         let mut piece: Option<Piece> = None;
         for row in rows {
             let open_bytes = outputs.file()?.builder()?.segment_bytes();

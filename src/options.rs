@@ -71,7 +71,8 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Budget of all log files, in bytes. Default 128 MiB.
     pub log_bytes: u64,
-    /// Budget of one merge's buffers, in bytes. Default 16 MiB.
+    /// Memory of one merge beside its vectors (ids, index, payloads of the segment being built), in bytes: where it is used up, the segment
+    /// ends. Default 16 MiB.
     pub merge_bytes: usize,
     /// Whether NaN and infinities are accepted (and kept bit-exactly). Default no: they are refused by name.
     pub allow_non_finite: bool,
@@ -83,7 +84,9 @@ pub struct Options {
     pub background: Background,
     /// How long writes must pause before the memtable is flushed and the log retired. Default 1 s.
     pub idle_flush_after: Duration,
-    /// How long deleted bytes may stay in the files before they are rewritten. Default 45 s.
+    /// How long deleted records may stay in the files, logs included: after a quarter of it the log is retired, after a third of it a segment is
+    /// rewritten, which leaves time for the work. Shorter: more writing where deletes are few and scattered. What an update superseded goes when
+    /// room is needed; `Collection::purge` removes either at once. Default 60 s.
     pub erase_after: Duration,
     /// Whether a missing database is created by `open`. Default yes.
     pub create_if_missing: bool,
@@ -103,7 +106,7 @@ impl Default for Options {
             checksum_mode: ChecksumMode::FirstTouch,
             background: Background::Threads,
             idle_flush_after: Duration::from_secs(1),
-            erase_after: Duration::from_secs(45),
+            erase_after: Duration::from_secs(60),
             create_if_missing: true,
             allow_network_file_system: false,
         }
@@ -111,6 +114,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Size from which a segment is worth a file of its own, in bytes: a 32nd of what a flush writes, at most 1 MiB.
+    pub(crate) fn grain(&self) -> u64 {
+        (self.memtable_bytes as u64 / 64).clamp(1 << 10, 1 << 20)
+    }
+
     /// The same with another default durability.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {

@@ -44,6 +44,7 @@ pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
 }
 
 fn run_merges(shared: &Shared, version: &Version, merges: &[Merge]) -> Result<bool> {
+    let grain = shared.options.grain();
     let mut outputs = Outputs::new(shared);
     let mut parts = Vec::new();
     for merge in merges {
@@ -58,8 +59,8 @@ fn run_merges(shared: &Shared, version: &Version, merges: &[Merge]) -> Result<bo
         }
         let total = live_bytes(&inputs);
         let mut cuts = match merge.cut {
-            Cut::Evenly => Cuts::Evenly(even_piece(total, segment_bytes(collection.live_bytes()))),
-            Cut::AtBounds => Cuts::AtBounds(Splitter::new(Some(collection), total)),
+            Cut::Evenly => Cuts::Evenly(even_piece(total, segment_bytes(collection.live_bytes(), grain))),
+            Cut::AtBounds => Cuts::AtBounds(Splitter::new(Some(collection), total, grain)),
         };
         parts.push(copy(&mut outputs, &collection.meta, inputs, &mut cuts)?);
     }

@@ -19,6 +19,8 @@ pub(crate) struct SegmentShape {
     pub(crate) last: Box<[u8]>,
     /// Every 64th id or so with its row, to estimate how much lies in a range.
     pub(crate) sample: Sample,
+    /// Live rows before each of these.
+    pub(crate) alive: Vec<u32>,
 }
 
 impl SegmentShape {
@@ -36,21 +38,19 @@ impl SegmentShape {
             && range.through.as_ref().is_none_or(|through| *self.last <= **through)
     }
 
-    /// About how many live bytes lie in a range; 0 only if none can.
+    /// About how many live bytes lie in a range, rather too many; 0 only if there are none.
     pub(crate) fn bytes_in(&self, range: &IdRange) -> u64 {
         let starts_behind = range.through.as_ref().is_some_and(|through| *self.first > **through);
         let ends_before = range.after.as_ref().is_some_and(|after| *self.last <= **after);
         if starts_behind || ends_before {
             return 0;
         }
-        let row_at = |bound: &Option<Box<[u8]>>, open: u32| {
-            bound.as_ref().map_or(open, |bound| {
-                let next = self.sample.partition_point(|(id, _)| id <= bound);
-                self.sample.get(next).map_or(self.rows, |(_, row)| *row)
-            })
-        };
-        let rows = row_at(&range.through, self.rows).saturating_sub(row_at(&range.after, 0));
-        ((u128::from(self.live_bytes()) * u128::from(rows) / u128::from(self.rows.max(1))) as u64).max(1)
+        let samples_through = |bound: &[u8]| self.sample.partition_point(|(id, _)| **id <= *bound);
+        let before = range.after.as_ref().and_then(|after| samples_through(after).checked_sub(1));
+        let before = before.and_then(|index| self.alive.get(index)).copied().unwrap_or(0);
+        let until = range.through.as_ref().and_then(|through| self.alive.get(samples_through(through)));
+        let until = until.copied().unwrap_or_else(|| self.rows.saturating_sub(self.dead_rows));
+        (u128::from(self.bytes) * u128::from(until.saturating_sub(before)) / u128::from(self.rows.max(1))) as u64
     }
 }
 
@@ -122,7 +122,10 @@ pub(crate) struct FileShape {
 pub(crate) struct Shape {
     pub(crate) collections: Vec<CollectionShape>,
     pub(crate) files: Vec<FileShape>,
+    /// At which a memtable is flushed.
     pub(crate) memtable_bytes: u64,
+    /// [`crate::Options::grain`].
+    pub(crate) grain: u64,
 }
 
 impl Shape {
@@ -130,8 +133,9 @@ impl Shape {
         self.collections.iter().map(CollectionShape::live_bytes).sum()
     }
 
-    pub(crate) fn total_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+    /// What rewriting could free.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.dead_bytes).sum()
     }
 
     /// Reads the shape of the newest version. Segments whose ids cannot be read take no part: compaction leaves damage where it is.
@@ -151,7 +155,7 @@ impl Shape {
             }
         }
         let files = file_shapes(shared, &publisher, &version);
-        Self { collections, files, memtable_bytes }
+        Self { collections, files, memtable_bytes, grain: shared.options.grain() }
     }
 }
 
@@ -159,6 +163,15 @@ fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     let (first, last) = live.bounds()?;
     let rows = live.segment.rows();
     let sample = live.sample()?;
+    let mut dead = live.kills.iter().peekable();
+    let mut dead_before = 0;
+    let alive_before = |(_, row): &(Box<[u8]>, u32)| {
+        while dead.next_if(|dead| dead < row).is_some() {
+            dead_before += 1;
+        }
+        row - dead_before
+    };
+    let alive = sample.iter().map(alive_before).collect();
     Some(SegmentShape {
         id: live.entry.id,
         bytes: live.entry.len,
@@ -167,6 +180,7 @@ fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
         first: first.into(),
         last: last.into(),
         sample,
+        alive,
     })
 }
 
@@ -190,7 +204,9 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
         }
         let file = used.entry(live.entry.file).or_default();
         file.bytes += live.entry.len;
-        file.dead_rows_bytes += live.entry.len.saturating_sub(live.live_bytes());
+        if !shared.is_set_aside(live.entry.id) {
+            file.dead_rows_bytes += live.entry.len.saturating_sub(live.live_bytes());
+        }
         file.erase_due |= live.entry.kills.is_some_and(|kills| kills.deleted_since > 0 && is_due(kills.deleted_since));
     }
     let shape = |(number, named): (&FileNumber, &crate::version::NamedFile)| {

@@ -56,9 +56,9 @@ const TOGETHER_BYTES: u64 = 16 << 20;
 
 impl Mode {
     /// Dead bytes tolerated.
-    fn slack(self, live: u64) -> u64 {
+    fn slack(self, live: u64, memtable: u64) -> u64 {
         match self {
-            Self::Busy => live / 2 + (8 << 20),
+            Self::Busy => live / 2 + memtable / 4,
             Self::Idle => live / 8 + (256 << 10),
             Self::Full => 0,
         }
@@ -82,7 +82,7 @@ pub(crate) fn choose(shape: &Shape, mode: Mode) -> Option<Choice> {
     let mut merges = Vec::new();
     let mut bytes = 0;
     for collection in &shape.collections {
-        let Some(merge) = limit_depth(shape, collection, mode).or_else(|| join_small(collection)) else { continue };
+        let Some(merge) = limit_depth(shape, collection, mode).or_else(|| join_small(shape, collection)) else { continue };
         bytes += collection.bytes_of(&merge.inputs);
         merges.push(merge);
         if bytes >= TOGETHER_BYTES {
@@ -124,15 +124,15 @@ fn limit_depth(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Optio
         return None;
     }
     if mode == Mode::Full {
-        return sweep(collection);
+        return sweep(shape, collection, mode);
     }
     pile.sort_by_key(|segment| segment.live_bytes());
     pile.truncate(FAN_IN);
     let bytes: u64 = pile.iter().map(|segment| segment.bytes).sum();
     // A merge needs room for its outputs until its inputs go; range by range it needs less.
-    let room = collection.live_bytes() + collection.live_bytes() * 3 / 5 + (16 << 20);
+    let room = collection.live_bytes() + collection.live_bytes() * 3 / 5 + shape.memtable_bytes / 2;
     if collection.total_bytes() + bytes > room {
-        return sweep(collection);
+        return sweep(shape, collection, mode);
     }
     let inputs = pile.iter().map(|segment| segment.id).collect();
     Some(Merge { collection: collection.id, inputs, range: IdRange::default(), cut: Cut::AtBounds })
@@ -155,8 +155,8 @@ fn deepest<'a>(segments: &[&'a SegmentShape]) -> Vec<&'a SegmentShape> {
 }
 
 /// Neighbours in a run that are far below the size of a segment (ascending loads make such).
-fn join_small(collection: &CollectionShape) -> Option<Merge> {
-    let target = segment_bytes(collection.live_bytes());
+fn join_small(shape: &Shape, collection: &CollectionShape) -> Option<Merge> {
+    let target = segment_bytes(collection.live_bytes(), shape.grain);
     let run = collection.bottom()?;
     let mut small: Vec<&SegmentShape> = Vec::new();
     let mut bytes = 0;
@@ -180,14 +180,13 @@ fn join_small(collection: &CollectionShape) -> Option<Merge> {
 
 /// Dead bytes beyond what the mode tolerates.
 fn reclaim(shape: &Shape, mode: Mode) -> Option<Choice> {
-    let (live, total) = (shape.live_bytes(), shape.total_bytes());
-    let dead = total.saturating_sub(live);
-    if dead == 0 || dead <= mode.slack(live) {
+    let dead = shape.dead_bytes();
+    if dead == 0 || dead <= mode.slack(shape.live_bytes(), shape.memtable_bytes) {
         return None;
     }
     // One large collection is swept range by range; many small ones share files, which are rewritten.
     let worst = shape.collections.iter().max_by_key(|collection| collection.dead_bytes());
-    let by_merge = worst.filter(|collection| collection.dead_bytes() * 4 > dead).and_then(sweep);
+    let by_merge = worst.filter(|collection| collection.dead_bytes() * 4 > dead).and_then(|collection| sweep(shape, collection, mode));
     by_merge.map(|merge| Choice::Merge(vec![merge])).or_else(|| {
         let mut files: Vec<_> = shape.files.iter().filter(|file| file.dead_bytes > 0).collect();
         files.sort_by_key(|file| std::cmp::Reverse((u128::from(file.dead_bytes) << 32) / u128::from(file.bytes.max(1))));
@@ -196,9 +195,9 @@ fn reclaim(shape: &Shape, mode: Mode) -> Option<Choice> {
 }
 
 /// Merges one id range of all runs into the bottom run, where it frees most for what it writes.
-fn sweep(collection: &CollectionShape) -> Option<Merge> {
+fn sweep(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Option<Merge> {
     let mut best: Option<(f64, Merge)> = None;
-    for range in ranges(collection) {
+    for Part { range, is_whole } in ranges(shape, collection, mode) {
         let (mut gain, mut written, mut inputs) = (0, 0, Vec::new());
         for (depth, segment) in collection.with_depth() {
             let live = segment.bytes_in(&range);
@@ -207,9 +206,13 @@ fn sweep(collection: &CollectionShape) -> Option<Merge> {
             }
             inputs.push(segment.id);
             written += live;
-            // A segment goes with its last row: one that reaches beyond the range only loses what is copied. What is in the bottom stays there.
-            let freed = if segment.is_within(&range) { segment.bytes } else { live };
-            gain += if depth == 0 { freed.saturating_sub(live) } else { freed };
+            gain += match (segment.is_within(&range), depth > 0 && is_whole) {
+                // Its rows leave the upper runs for good, and a segment goes with its last row.
+                (true, true) => segment.bytes,
+                (false, true) => live,
+                (true, false) => segment.dead_bytes(),
+                (false, false) => 0,
+            };
         }
         let ratio = gain as f64 / written.max(1) as f64;
         if gain > 0 && best.as_ref().is_none_or(|(most, _)| ratio > *most) {
@@ -219,30 +222,39 @@ fn sweep(collection: &CollectionShape) -> Option<Merge> {
     best.map(|(_, merge)| merge)
 }
 
+/// A range that may be swept.
+struct Part {
+    range: IdRange,
+    /// Whether it ends where segments of the bottom run do, so that what is merged has room there.
+    is_whole: bool,
+}
+
 /// Splits the id space where segments of the bottom run end, into parts of about a segment's size; where what lies over one of them is much
 /// more than that, where upper segments end too.
-fn ranges(collection: &CollectionShape) -> Vec<IdRange> {
-    let target = segment_bytes(collection.live_bytes());
+fn ranges(shape: &Shape, collection: &CollectionShape, mode: Mode) -> Vec<Part> {
+    let target = segment_bytes(collection.live_bytes(), shape.grain);
     let Some(bottom) = collection.bottom() else { return Vec::new() };
     let mut ends: Vec<Option<&[u8]>> = bottom.iter().map(|segment| Some(&*segment.last)).collect();
     // The last part is open: above all that the bottom holds.
     if let Some(last) = ends.last_mut() {
         *last = None;
     }
-    let mut ranges = Vec::new();
+    let mut parts = Vec::new();
     let mut after: Option<Box<[u8]>> = None;
-    for (index, end) in ends.iter().enumerate() {
+    for end in ends {
         let range = IdRange { after: after.clone(), through: end.map(Box::from) };
         let bytes = collection.live_in(&range);
-        let is_last = index + 1 == ends.len();
-        if bytes < target * 3 / 4 && !is_last {
+        if bytes < target * 3 / 4 && end.is_some() {
             continue;
         }
-        let parts = if bytes > target * 2 { split(collection, &range, target) } else { vec![range] };
-        ranges.extend(parts);
+        if bytes > target * 2 && mode != Mode::Full {
+            parts.extend(split(collection, &range, target).into_iter().map(|range| Part { range, is_whole: false }));
+        } else {
+            parts.push(Part { range, is_whole: true });
+        }
         after = end.map(Box::from);
     }
-    ranges
+    parts
 }
 
 fn split(collection: &CollectionShape, range: &IdRange, target: u64) -> Vec<IdRange> {
@@ -263,3 +275,7 @@ fn split(collection: &CollectionShape, range: &IdRange, target: u64) -> Vec<IdRa
     parts.push(IdRange { after, through: range.through.clone() });
     parts
 }
+
+#[cfg(test)]
+#[path = "strategy_tests.rs"]
+mod tests;

@@ -6,11 +6,10 @@ use crate::{
     types::{Dimension, SegmentId, Sequence},
 };
 
-/// Bytes at which a file ends: a segment of this size has a file to itself, so that its room is free as soon as it is merged away; smaller
+/// The files that a flush or compaction writes. Dropped before they are published, they are removed.
+///
+/// A segment of a grain ([`crate::Options::grain`]) or more has a file to itself, so that its room is free as soon as it is merged away; smaller
 /// ones share files.
-const FILE_BYTES: u64 = 1 << 20;
-
-/// The files that a flush, compaction or bulk load writes. Dropped before they are published, they are removed.
 pub(crate) struct Outputs<'a> {
     shared: &'a Shared,
     open: Option<OutputFile<'a>>,
@@ -53,7 +52,7 @@ impl<'a> Outputs<'a> {
         let bytes = self.finished.iter().map(|finished| finished.bytes).sum::<u64>() + self.open.as_ref().map_or(0, OutputFile::bytes);
         self.shared.add_unpublished(bytes.saturating_sub(self.counted));
         self.counted = self.counted.max(bytes);
-        if self.open.as_ref().is_some_and(|file| file.bytes() >= FILE_BYTES) { self.finish_file() } else { Ok(()) }
+        if self.open.as_ref().is_some_and(|file| file.bytes() >= self.shared.options.grain()) { self.finish_file() } else { Ok(()) }
     }
 
     pub(crate) fn finish_file(&mut self) -> Result<()> {

@@ -218,7 +218,7 @@ impl Shared {
             recent.pop_front();
         }
         let live = recent.front().map_or(live, |(_, largest)| *largest);
-        *self.space.lock() = Space { live, total };
+        *self.space.lock() = Space { live, total, memtable_bytes: self.options.memtable_bytes as u64 };
     }
 
     pub(crate) fn set_aside(&self, segments: &[SegmentId]) {
@@ -358,14 +358,14 @@ pub(crate) struct Space {
     pub(crate) live: u64,
     /// What the files occupy.
     pub(crate) total: u64,
+    /// Budget of the memtables, which the bound contains.
+    pub(crate) memtable_bytes: u64,
 }
 
 impl Space {
-    /// How near the files are to twice the live bytes: 0 up to 1.6 times, 1 from 1.9 times on.
+    /// How near the files are to their bound: 0 up to 1.6 times the live bytes and a quarter of the memtables' budget, 1 from 1.9 times on.
     pub(crate) fn pressure(self) -> f64 {
-        // Below this the memtable budget dwarfs the ratio.
-        let slack = 16 << 20;
-        let ratio = self.total.saturating_sub(slack) as f64 / self.live.max(1) as f64;
+        let ratio = self.total.saturating_sub(self.memtable_bytes / 4) as f64 / self.live.max(1) as f64;
         ((ratio - 1.6) / 0.3).max(0.0)
     }
 }

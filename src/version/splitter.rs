@@ -1,11 +1,8 @@
 use super::CollectionVersion;
 
-/// Smallest piece of a split segment, and the largest that this is raised to for large collections, whose files would be too many.
-const PIECE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=4 << 20;
-
-/// Size at which segments of a collection with so many live bytes end.
-pub(crate) fn segment_bytes(live: u64) -> u64 {
-    (live / 16).clamp(1 << 20, 64 << 20)
+/// Size at which segments of a collection with so many live bytes end; `grain` is [`crate::Options::grain`].
+pub(crate) fn segment_bytes(live: u64, grain: u64) -> u64 {
+    (live / 16).clamp(grain, 64 << 20)
 }
 
 /// Says where the segments of upper runs end, so that they align with those of the bottom run: merging an id range then frees whole files, not
@@ -25,9 +22,10 @@ pub(crate) struct Splitter {
 
 impl Splitter {
     /// For outputs of about `bytes` in all.
-    pub(crate) fn new(version: Option<&CollectionVersion>, bytes: u64) -> Self {
-        let segment_bytes = segment_bytes(version.map_or(0, CollectionVersion::live_bytes).max(bytes));
-        let piece_bytes = (segment_bytes / 16).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
+    pub(crate) fn new(version: Option<&CollectionVersion>, bytes: u64, grain: u64) -> Self {
+        let segment_bytes = segment_bytes(version.map_or(0, CollectionVersion::live_bytes).max(bytes), grain);
+        // Larger pieces for large collections, whose files would be too many.
+        let piece_bytes = (segment_bytes / 16).clamp(grain, grain * 4);
         let bottom = version.and_then(CollectionVersion::bottom).unwrap_or_default();
         let mut group = 1;
         while bottom.len() > group && bytes / ((bottom.len() / group) as u64) < piece_bytes {
@@ -71,6 +69,7 @@ mod tests {
 
     #[test]
     fn segments_grow_with_their_collection() {
-        assert_eq!([0, 16 << 20, 320 << 20, 1 << 40].map(segment_bytes), [1 << 20, 1 << 20, 20 << 20, 64 << 20]);
+        let sizes = [0, 16 << 20, 320 << 20, 1 << 40].map(|live| segment_bytes(live, 1 << 20));
+        assert_eq!(sizes, [1 << 20, 1 << 20, 20 << 20, 64 << 20]);
     }
 }
