@@ -78,7 +78,9 @@ fn copy(
     let total: u64 = inputs.iter().map(share).sum();
     // A segment may be half as large again rather than leave a small one behind.
     let pieces = (total * 2 / (segment_bytes.saturating_mul(3)).max(1)) + 1;
-    let piece = total / pieces + 1;
+    // The estimate counts what is compressed later in full: it must not cut what shall stay whole.
+    let piece = if pieces == 1 { u64::MAX } else { total / pieces + 1 };
+    let mut built = Vec::new();
     let mut open = false;
     let sequence = inputs.iter().map(|(live, _)| live.segment.max_sequence()).max().unwrap_or(0);
     let sources: Vec<_> = inputs
@@ -93,15 +95,15 @@ fn copy(
         let builder = outputs.file()?.builder()?;
         builder.add(record.id, record.vector, record.ordinal, record.payload)?;
         if builder.segment_bytes() >= piece {
-            outputs.end_segment(dimension, sequence)?;
+            built.push(outputs.end_segment(dimension, sequence)?);
             open = false;
         }
         Ok(())
     })?;
     if open {
-        outputs.end_segment(dimension, sequence)?;
+        built.push(outputs.end_segment(dimension, sequence)?);
     }
-    Ok(Part { collection, inputs, into_run_of, outputs: Vec::new() })
+    Ok(Part { collection, inputs, into_run_of, built, outputs: Vec::new() })
 }
 
 /// Rewrites files: segments with dead rows without those, others as they are.

@@ -12,7 +12,9 @@ pub(crate) struct Part {
     /// Segments with the rows taken from each.
     pub(crate) inputs: Vec<(Arc<LiveSegment>, std::ops::Range<u32>)>,
     pub(crate) into_run_of: Option<SegmentId>,
-    /// Ascending, disjoint.
+    /// Segments that were built for it: a part may take any number.
+    pub(crate) built: Vec<SegmentId>,
+    /// The same, open, once their files are finished. Ascending, disjoint.
     pub(crate) outputs: Vec<Arc<LiveSegment>>,
 }
 
@@ -39,12 +41,15 @@ impl<'a> Outputs<'a> {
         self.open.as_mut().ok_or_else(|| crate::Error::invalid("no output file is open"))
     }
 
-    /// Ends a segment; ends its file too once that is large enough.
-    pub(crate) fn end_segment(&mut self, dimension: Dimension, max_sequence: u64) -> Result<()> {
+    /// Ends a segment and tells its id; ends its file too once that is large enough.
+    pub(crate) fn end_segment(&mut self, dimension: Dimension, max_sequence: u64) -> Result<SegmentId> {
         let limit = self.file_bytes;
         let file = self.file()?;
-        file.end(dimension, max_sequence)?;
-        if file.bytes() >= limit { self.finish_file() } else { Ok(()) }
+        let id = file.end(dimension, max_sequence)?;
+        if file.bytes() >= limit {
+            self.finish_file()?;
+        }
+        Ok(id)
     }
 
     pub(crate) fn finish_file(&mut self) -> Result<()> {

@@ -31,7 +31,7 @@ pub(crate) fn publish_parts(
     mut outputs: Outputs<'_>,
 ) -> Result<bool> {
     outputs.finish_file()?;
-    assign_outputs(&mut parts, moved, &outputs);
+    assign_outputs(&mut parts, &outputs);
     let mut publisher = shared.publisher.lock();
     let current = Arc::clone(&shared.view().version);
     let present: HashSet<SegmentId> = current.segments().map(|live| live.entry.id).collect();
@@ -71,17 +71,12 @@ pub(crate) fn publish_parts(
     Ok(true)
 }
 
-/// Gives each part the segments built for it: they were built in the order of the parts, moved segments between them.
-fn assign_outputs(parts: &mut [Part], moved: &[SegmentId], outputs: &Outputs<'_>) {
-    let mut built = outputs.segments().filter(|live| !moved.contains(&live.entry.id)).peekable();
-    if let [only] = parts {
-        only.outputs = built.cloned().collect();
-        return;
-    }
-    // Several parts come from a rewrite, which makes at most one segment a part: none if no row lived.
+/// Opens what was built for each part. By id, never by position: how many segments a part takes is not known beforehand.
+fn assign_outputs(parts: &mut [Part], outputs: &Outputs<'_>) {
+    let built: HashMap<SegmentId, &Arc<LiveSegment>> = outputs.segments().map(|live| (live.entry.id, live)).collect();
     for part in parts {
-        let lives = part.inputs.iter().any(|(live, _)| live.live_rows() > 0);
-        part.outputs = if lives { built.next().cloned().into_iter().collect() } else { Vec::new() };
+        part.outputs = part.built.iter().filter_map(|id| built.get(id).map(|live| Arc::clone(live))).collect();
+        debug_assert_eq!(part.outputs.len(), part.built.len());
     }
 }
 

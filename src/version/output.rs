@@ -8,7 +8,7 @@ use crate::{
     },
     segment::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::{Dimension, FileId, FileNumber},
+    types::{Dimension, FileId, FileNumber, SegmentId},
 };
 
 /// A segment file being written by a flush, a compaction or a bulk load. Dropping it unfinished removes it.
@@ -53,10 +53,12 @@ impl<'a> OutputFile<'a> {
         self.builder()?.begin(id, dimension, u64::from_le_bytes(seed))
     }
 
-    pub(crate) fn end(&mut self, dimension: Dimension, max_sequence: u64) -> Result<()> {
+    /// Ends the segment and tells its id.
+    pub(crate) fn end(&mut self, dimension: Dimension, max_sequence: u64) -> Result<SegmentId> {
         let built = self.builder()?.end(max_sequence)?;
+        let id = built.id;
         self.segments.push((built, dimension));
-        Ok(())
+        Ok(id)
     }
 
     /// Copies a whole segment as it is.
