@@ -1,6 +1,8 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
 #![allow(dead_code, reason = "every test crate uses another part")]
 
+pub mod child;
+pub mod kill;
 pub mod machine;
 pub mod oracle;
 pub mod state;
