@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     error::Result,
+    format::names::log_name,
+    log::SpareLog,
     observe::event,
     sync::Arc,
     types::SegmentId,
@@ -54,9 +56,10 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     let file = output.number();
     let kept = rehome_kills(shared, output.builder()?, file, &edited)?;
     let needed = !placed.is_empty() || kept.files().contains(&file);
-    let finished = if needed { Some(output.finish()?) } else { None };
-    let version = compose(frozen, &kept, &placed, finished.as_ref());
+    // Before the output counts as finished: what a full device refuses here must not leave the other file behind.
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
+    let finished = if needed { Some(output.finish().inspect_err(|_| discard_spare(shared, spare.as_ref()))?) } else { None };
+    let version = compose(frozen, &kept, &placed, finished.as_ref());
     let bytes = finished.as_ref().map_or(0, |finished| finished.bytes);
     let new_segments = finished.as_ref().map(|finished| finished.segments.clone()).unwrap_or_default();
     let added = finished.map(|finished| finished.named).into_iter().collect();
@@ -78,6 +81,13 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     shared.counters.flushes.add(1);
     event!(bytes, sequence = frozen.sequence, "memtable flushed");
     Ok(())
+}
+
+fn discard_spare(shared: &Shared, spare: Option<&SpareLog>) {
+    if let Some(spare) = spare {
+        // Best effort: what stays is an orphan that the next open collects.
+        let _orphan = shared.storage.remove(&log_name(spare.entry().number));
+    }
 }
 
 type Placed = Vec<(u32, Vec<crate::memtable::MemRow>)>;

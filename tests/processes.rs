@@ -240,8 +240,27 @@ fn a_reader_beside_a_writer_creates_writes_and_removes_nothing() {
     }
     let text = fs::read_to_string(&trace).unwrap();
     let ours: Vec<&str> = text.lines().filter(|line| line.contains("/db")).collect();
-    let changing = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "unlink", "rename", " link(", "linkat", "mkdir", "ftruncate", "fallocate", "write",
-        "F_OFD_SETLK", "F_SETLK", "flock", "sync", "chmod", "utime", "MAP_SHARED, PROT_WRITE"];
+    let changing = [
+        "O_WRONLY",
+        "O_RDWR",
+        "O_CREAT",
+        "O_TRUNC",
+        "unlink",
+        "rename",
+        " link(",
+        "linkat",
+        "mkdir",
+        "ftruncate",
+        "fallocate",
+        "write",
+        "F_OFD_SETLK",
+        "F_SETLK",
+        "flock",
+        "sync",
+        "chmod",
+        "utime",
+        "MAP_SHARED, PROT_WRITE",
+    ];
     let bad: Vec<&&str> = ours.iter().filter(|line| changing.iter().any(|call| line.contains(call))).collect();
     println!("{} calls on the database's directory and files", ours.len());
     assert!(ours.len() > 100 && bad.is_empty(), "{bad:#?}");

@@ -125,7 +125,8 @@ fn strace_sees_one_sync_and_few_bytes_for_each_durable_upsert() {
     };
     let at = |marker: &str| lines.iter().position(|line| line.contains(marker)).unwrap_or_else(|| panic!("{marker} is not in the trace"));
     let between = &lines[at(BEGIN) + 1..at(END)];
-    let is_sync = |line: &&String| ["fsync(", "fdatasync(", "sync_file_range(", "syncfs(", "sync(", "msync("].iter().any(|call| line.contains(call));
+    let is_sync =
+        |line: &&String| ["fsync(", "fdatasync(", "sync_file_range(", "syncfs(", "sync(", "msync("].iter().any(|call| line.contains(call));
     let syncs: Vec<&String> = between.iter().filter(is_sync).collect();
     let calls: Vec<Call> = between.iter().filter_map(|line| parse(line)).collect();
     let sum = |names: &[&str], file: &str| -> (u64, u64) {

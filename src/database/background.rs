@@ -103,8 +103,27 @@ pub(crate) fn compact_step(shared: &Shared, mode: Mode) -> Result<bool> {
     compaction::run(shared, &choice)
 }
 
-/// Does what is due, in the writer's own thread.
-pub(crate) fn inline_work(shared: &Shared, committer: &Committer) -> Result<()> {
+/// Does what is due, in the writer's own thread, behind its batch. That is committed: a failure of this work is not one of the batch. It is
+/// kept for `stats`, and [`inline_room`] tries again.
+pub(crate) fn inline_work(shared: &Shared, committer: &Committer) {
+    let result = flush_and_compact(shared, committer);
+    report(shared, &result, Work::Flush);
+}
+
+/// Makes room in the memtables before a batch, if earlier flushes failed.
+///
+/// # Errors
+/// What stops the flush, once no memory is left to go on without it.
+pub(crate) fn inline_room(shared: &Shared) -> Result<()> {
+    let view = shared.view();
+    let bytes: usize = view.memtables().map(|memtable| memtable.bytes()).sum();
+    if view.frozen.is_some() && bytes > shared.options.memtable_bytes {
+        flush_frozen(shared)?;
+    }
+    Ok(())
+}
+
+fn flush_and_compact(shared: &Shared, committer: &Committer) -> Result<()> {
     committer.sync_if_due()?;
     if !flush_frozen(shared)? {
         return Ok(());

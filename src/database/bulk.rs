@@ -44,14 +44,17 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
     let writer = collection.inner().writer()?;
     let shared = &*writer.shared;
     shared.check_healthy()?;
-    let chunks = write_chunks(shared, collection, entries, policy)?;
-    if chunks.is_empty() {
-        return Ok(0);
-    }
-    // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
-    let _gate = shared.gate.lock();
-    flush_all(shared)?;
-    let result = publish(shared, collection, &chunks, policy);
+    let mut chunks = Vec::new();
+    let written = write_chunks(shared, collection, entries, policy, &mut chunks);
+    let result = written.and_then(|()| {
+        if chunks.is_empty() {
+            return Ok(0);
+        }
+        // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
+        let _gate = shared.gate.lock();
+        flush_all(shared)?;
+        publish(shared, collection, &chunks, policy)
+    });
     let failed_clean = result.as_ref().is_err_and(|error| !shared.is_poisoned() || error.kind() == ErrorKind::NoSpace);
     if failed_clean {
         for chunk in &chunks {
@@ -68,8 +71,8 @@ fn write_chunks<'a, I: AsRef<[u8]>>(
     collection: &Collection,
     entries: impl Iterator<Item = (I, Fields<'a>)>,
     policy: DuplicatePolicy,
-) -> Result<Vec<Finished>> {
-    let mut chunks = Vec::new();
+    chunks: &mut Vec<Finished>,
+) -> Result<()> {
     let mut buffer: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for (position, (id, fields)) in (0..).zip(entries) {
@@ -84,7 +87,7 @@ fn write_chunks<'a, I: AsRef<[u8]>>(
     if !buffer.is_empty() {
         chunks.push(write_chunk(shared, collection, &mut buffer, policy)?);
     }
-    Ok(chunks)
+    Ok(())
 }
 
 fn check(collection: &Collection, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Entry> {

@@ -338,10 +338,14 @@ impl Inner {
 
     pub(crate) fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Outcome> {
         let writer = self.writer()?;
+        let inline = writer.shared.options.background == Background::Inline;
+        if inline {
+            background::inline_room(&writer.shared)?;
+        }
         throttle(&writer.shared, batch.bytes())?;
         let outcome = writer.committer.commit(batch, durability)?;
-        if writer.shared.options.background == Background::Inline {
-            background::inline_work(&writer.shared, &writer.committer)?;
+        if inline {
+            background::inline_work(&writer.shared, &writer.committer);
         }
         Ok(outcome)
     }

@@ -241,7 +241,8 @@ fn write(db: &Database, seed: u64, writer: usize, number: u64, others: &[u64]) -
                 // Nobody else writes this id, so it is there now if it will be there then.
                 let stored = handles[collection].contains(own_id(writer, id))?;
                 if *alive.entry((collection, id)).or_insert(stored) {
-                    let fields = document(value).map_or_else(|| Fields::default().without_document(), |text| Fields::default().with_document(text));
+                    let fields =
+                        document(value).map_or_else(|| Fields::default().without_document(), |text| Fields::default().with_document(text));
                     batch.update(&handles[collection], own_id(writer, id), fields)?;
                 }
             }
@@ -341,8 +342,7 @@ pub fn campaign(seed: u64, rounds: u64, child: &dyn Fn(&Path, u64) -> Command) -
     let base = db.snapshot().unwrap().sequence();
     db.close().unwrap();
     let fought = vec![Fought::default(); SHARED as usize];
-    let mut campaign =
-        Campaign { seed, path, random: Random(seed), base, own: Default::default(), fought, counts: Counts::default() };
+    let mut campaign = Campaign { seed, path, random: Random(seed), base, own: Default::default(), fought, counts: Counts::default() };
     for round in 0..rounds {
         campaign.round(&mut child(&campaign.path, seed));
         // Every third time the next child recovers unobserved, or is killed while it does.
@@ -469,7 +469,10 @@ impl Campaign {
         for (writer, counter) in counters.iter().enumerate() {
             for (other, known) in counter[1..=WRITERS].iter().enumerate() {
                 let there = counters[other][0];
-                assert!(*known <= there, "{context}: a batch of writer {writer} is there, batch {known} of {other} before it is not ({there})");
+                assert!(
+                    *known <= there,
+                    "{context}: a batch of writer {writer} is there, batch {known} of {other} before it is not ({there})"
+                );
             }
         }
         let batches: u64 = counters.iter().map(|counter| counter[0]).sum();
@@ -504,19 +507,18 @@ impl Campaign {
                     let id = own_id(writer, *id);
                     let record = found[name].rows.get(&id);
                     let record = record.unwrap_or_else(|| panic!("{context}: {name}/{} is missing", id.escape_ascii()));
-                    let payload =
-                        Payload { metadata: Metadata::new().with("value", *value as i64), document: document(*text), uri: None };
+                    let payload = Payload { metadata: Metadata::new().with("value", *value as i64), document: document(*text), uri: None };
                     let right = record.bits == bits(&vector(*value, DIMENSIONS[collection])) && record.payload == payload;
                     assert!(right, "{context}: {name}/{} is wrong", id.escape_ascii());
                 }
             }
-            let others = found[name].rows.keys().filter(|id| ["counter-", "last", "shared-"].iter().any(|start| id.starts_with(start.as_bytes())));
+            let others =
+                found[name].rows.keys().filter(|id| ["counter-", "last", "shared-"].iter().any(|start| id.starts_with(start.as_bytes())));
             assert_eq!(found[name].rows.len(), expected + others.count(), "{context}: {name} holds records that were deleted");
             self.counts.records_compared += expected as u64;
         }
         let scratch = found.get(SCRATCH).map(|scratch| scratch.rows.keys().cloned().collect::<Vec<_>>());
-        let mut expected =
-            self.own[0].scratch.as_ref().map(|ids| ids.iter().map(|id| id.to_string().into_bytes()).collect::<Vec<_>>());
+        let mut expected = self.own[0].scratch.as_ref().map(|ids| ids.iter().map(|id| id.to_string().into_bytes()).collect::<Vec<_>>());
         expected.iter_mut().for_each(|ids| ids.sort());
         assert!(scratch == expected, "{context}: the scratch collection holds {scratch:?}, not {expected:?}");
     }
