@@ -1,7 +1,9 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
 #![allow(dead_code, unreachable_pub, reason = "every test crate uses another part")]
 
+pub mod child;
 pub mod hooked;
+pub mod kill;
 pub mod machine;
 pub mod oracle;
 pub mod reading;
