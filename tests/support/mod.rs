@@ -1,9 +1,12 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
 #![allow(dead_code, reason = "every test crate uses another part")]
 
+pub mod blunt;
+pub mod damage;
 pub mod machine;
 pub mod oracle;
 pub mod state;
+pub mod subjects;
 pub mod workload;
 
 /// SplitMix64: reproducible, and independent of any crate's version.
