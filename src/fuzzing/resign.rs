@@ -6,6 +6,7 @@ use crate::format::{
     crc,
     log::{ACTIVATION_BYTES, ACTIVATION_OFFSETS, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
     manifest::Manifest,
+    segment_file::SegmentPlace,
 };
 
 /// Places of the fields of a segment footer, from its start.
@@ -80,6 +81,9 @@ pub fn resign_segment(data: &[u8]) -> Vec<u8> {
 
 /// The checksum table of the segment at `base` whose footer stands at `footer`, and the table's own checksum.
 fn resign_sections(bytes: &mut [u8], base: usize, footer: usize) {
+    if footer >= bytes.len() {
+        return;
+    }
     let u64_at = |bytes: &[u8], at: usize| u32_at(bytes, at) as u64 | (u32_at(bytes, at + 4) as u64) << 32;
     let count = u32_at(bytes, footer + 4).min(bytes.len() / SECTION_BYTES);
     let sections: Vec<(usize, usize, usize, usize, usize)> = (0..count)
@@ -117,13 +121,16 @@ pub fn adopt_segment(manifest: &[u8], number: u64, segment: &[u8]) -> Option<Vec
     entry.len = segment.len() as u64;
     entry.footer_crc = u32_at(segment, segment.len().checked_sub(12)?) as u32;
     for entry in manifest.collections.iter_mut().flat_map(|collection| &mut collection.runs).flatten() {
-        if let Some(place) = footer.segments.iter().find(|place| entry.file == number && place.id == entry.id) {
-            (entry.offset, entry.len, entry.footer_crc) = (place.offset, place.len, place.footer_crc);
+        // Places that are hostile themselves stay as they were: a manifest that cannot be is never written.
+        let own = |place: &&SegmentPlace| (entry.file, entry.id, entry.offset, entry.len) == (number, place.id, place.offset, place.len);
+        if let Some(place) = footer.segments.iter().find(own) {
+            entry.footer_crc = place.footer_crc;
         }
         if let Some(kills) = entry.kills.as_mut().filter(|kills| kills.file == number)
-            && let Some(place) = footer.kills.iter().find(|place| place.segment == entry.id)
+            && let Some(place) =
+                footer.kills.iter().find(|place| (place.segment, place.offset, place.len) == (entry.id, kills.offset, kills.len))
         {
-            (kills.offset, kills.len, kills.crc) = (place.offset, place.len, place.crc);
+            kills.crc = place.crc;
         }
     }
     Some(manifest.encode())

@@ -25,9 +25,8 @@ impl Manifest {
     }
 
     fn check_counters(&self) -> Result<()> {
-        let ordinals = self.collections.iter().map(|collection| ("next_ordinal", collection.next_ordinal));
         let counters = [("number", self.number), ("flushed_through", self.flushed_through), ("next_file", self.next_file)];
-        let all = counters.into_iter().chain([("next_segment", self.next_segment)]).chain(ordinals);
+        let all = counters.into_iter().chain([("next_segment", self.next_segment)]);
         if let Some((name, value)) = all.into_iter().find(|(_, value)| *value > u64::MAX - ROOM) {
             return Err(wrong(format!("{name} {value} is beyond anything that was ever counted")));
         }
