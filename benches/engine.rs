@@ -73,7 +73,7 @@ fn maintenance(c: &mut Criterion) {
         let db = Database::open(directory.path().join("db"), buffered()).unwrap();
         let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
         for row in 0..rows {
-            let _buffered = docs.upsert(id(row * 7919 % rows), &vector(row)).unwrap();
+            let _buffered = docs.upsert(id(row * 7919 % rows), vector(row)).unwrap();
         }
         (directory, db)
     };
@@ -92,7 +92,7 @@ fn maintenance(c: &mut Criterion) {
         db.flush().unwrap();
         let docs = db.collection("docs").unwrap();
         for row in 0..1000 {
-            let _buffered = docs.upsert(id(row * 2), &vector(row + 1)).unwrap();
+            let _buffered = docs.upsert(id(row * 2), vector(row + 1)).unwrap();
         }
         (directory, db)
     };

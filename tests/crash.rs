@@ -111,7 +111,7 @@ fn every_operation_may_fail_once() {
     for operation in (0..=operations).step_by(if budget() > 1 { 1 } else { 3 }) {
         for fault in &faults {
             let disk = SimulatedDisk::new(SEED);
-            disk.inject(operation, fault.clone());
+            disk.inject(operation, *fault);
             let mut machine = Machine::new(disk);
             let context = format!("seed {SEED:#x}, {fault:?} at operation {operation}");
             if let Err(error) = machine.run(&steps) {

@@ -74,7 +74,7 @@ fn reads_the_same_from_logs_segments_and_compacted_files() {
         let document = format!("document {row} ").repeat(row % 40 + 1);
         let fields = Fields::from(vector(row + 5, 48)).with_metadata(metadata).with_document(document).with_uri("file:///x");
         batch.upsert(&wide, format!("id-{:04}", row * 3), fields).unwrap();
-        batch.upsert(&narrow, [row as u8, 0, 255], &vector(row, 3)).unwrap();
+        batch.upsert(&narrow, [row as u8, 0, 255], vector(row, 3)).unwrap();
     }
     batch.drop_collection("gone").rename_collection("narrow", "renamed").unwrap();
     batch.commit().unwrap();

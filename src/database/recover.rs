@@ -208,7 +208,7 @@ impl<'a> Replay<'a> {
     fn kill(&self, collection: u32, id: &[u8], sequence: Sequence) -> Result<()> {
         let Some(version) = self.version.collections.get(&collection) else { return Ok(()) };
         match version.find(id, sequence) {
-            Ok(Some((live, row))) => drop(live.pending.insert(row, sequence)),
+            Ok(Some((live, row))) => live.pending.insert(row, sequence),
             Err(error) if self.strict => return Err(error),
             Ok(None) | Err(_) => {}
         }

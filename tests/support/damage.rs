@@ -21,8 +21,8 @@ use varvite::{
 
 use super::{
     Random,
-    state::{State, difference, record},
-    subjects::{Image, Subject, frames, memory, nearest, options},
+    state::{State, record},
+    subjects::{Image, Nearest, Subject, frames, memory, nearest, options},
 };
 
 /// What became of the changes of one kind.
@@ -286,7 +286,7 @@ impl Reading<'_> {
     }
 
     /// Compares all that can be read with a state. Errors are collected; what is no error must be right.
-    fn compare(&mut self, state: &State, nearest_expected: Option<&BTreeMap<String, Vec<(Vec<u8>, u32)>>>) -> Result<(), String> {
+    fn compare(&mut self, state: &State, nearest_expected: Option<&Nearest>) -> Result<(), String> {
         let listed = self.db.list_collections().map_err(|error| error.to_string())?;
         let names: Vec<&str> = listed.iter().map(|info| info.name.as_str()).collect();
         if !names.iter().copied().eq(state.keys().map(String::as_str)) {
@@ -434,9 +434,4 @@ pub fn run(subject: &Subject, budget: Budget, cases: usize, case: &(dyn Fn(usize
         }
     });
     all.into_inner().unwrap()
-}
-
-/// What tells two states apart, for messages of tests.
-pub fn told_apart(expected: &State, found: &State) -> String {
-    difference(expected, found)
 }

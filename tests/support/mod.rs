@@ -1,5 +1,5 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
-#![allow(dead_code, reason = "every test crate uses another part")]
+#![allow(dead_code, unreachable_pub, reason = "every test crate uses another part")]
 
 pub mod blunt;
 pub mod damage;

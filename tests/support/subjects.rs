@@ -16,6 +16,9 @@ use super::{
     workload::vector,
 };
 
+/// Ids and distances of the nearest, by collection.
+pub type Nearest = BTreeMap<String, Vec<(Vec<u8>, u32)>>;
+
 /// The files of a directory.
 pub type Image = BTreeMap<String, Arc<Vec<u8>>>;
 
@@ -29,7 +32,7 @@ pub struct Subject {
     /// The state that the last frame proves durable.
     pub proven: usize,
     /// Answers in the last state: collection → ids and distances of the nearest.
-    pub nearest: BTreeMap<String, Vec<(Vec<u8>, u32)>>,
+    pub nearest: Nearest,
     /// Where in the log each legal state ends.
     pub ends: Vec<u64>,
     /// The log that was in use, if any batch is in it.
@@ -155,7 +158,7 @@ fn log_everything(db: &Database) -> Vec<State> {
     legal
 }
 
-fn answers(db: &Database, state: &State) -> BTreeMap<String, Vec<(Vec<u8>, u32)>> {
+fn answers(db: &Database, state: &State) -> Nearest {
     state.keys().map(|name| (name.clone(), nearest(db, name).unwrap())).collect()
 }
 
