@@ -162,6 +162,8 @@ impl Check<'_> {
                 (None, None, Cut::Recovery) => LogEnd::Tail,
             };
             let name = log_name(entry.number);
+            let whole = crate::log::check_length(bytes, end).map_err(|error| error.in_file(&name));
+            self.note(whole);
             if check_identity(bytes, manifest.database, entry).is_ok() && first && !activated {
                 self.damage(Error::corruption("the activation record of the first log is missing in both places").at(4096).in_file(&name));
                 continue;
