@@ -4,6 +4,7 @@ use super::{CollectionMeta, Pending};
 use crate::{
     error::{Error, Result},
     format::manifest::{CollectionEntry, SegmentEntry},
+    observe::Probes,
     segment::{KillSet, Segment},
     sync::Arc,
     types::{CollectionId, FileNumber, Ordinal, SegmentId, Sequence},
@@ -149,6 +150,11 @@ impl CollectionVersion {
 
     /// The live row of an id. A damaged segment is an error only if no other one holds the id.
     pub(crate) fn find(&self, id: &[u8], at: Sequence) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
+        self.probe(id, at, &mut Probes::default())
+    }
+
+    /// [`Self::find`], which also counts what it asked.
+    pub(crate) fn probe(&self, id: &[u8], at: Sequence, probes: &mut Probes) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
         let mut damage: Option<Error> = None;
         for run in &self.runs {
             let candidates = if run.iter().all(|live| live.bounds.is_some()) {
@@ -158,9 +164,15 @@ impl CollectionVersion {
                 run
             };
             for live in candidates.iter().filter(|live| live.may_hold(id)) {
+                probes.asked += 1;
                 match live.segment.find(id) {
-                    Ok(Some(row)) if live.is_live(row, at) => return Ok(Some((live, row))),
-                    Ok(_) => {}
+                    Ok(Some(row)) => {
+                        probes.held += 1;
+                        if live.is_live(row, at) {
+                            return Ok(Some((live, row)));
+                        }
+                    }
+                    Ok(None) => {}
                     Err(error) => damage = damage.or(Some(error)),
                 }
             }
