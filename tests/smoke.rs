@@ -67,3 +67,28 @@ fn check(docs: &varvite::CollectionSnapshot) {
     assert_eq!(hits[0].id, b"id-00010");
     assert_eq!(hits[0].distance.to_bits(), 0.0f32.to_bits());
 }
+
+/// A row is a slice of the mapping: it must not care what becomes of its segment, file, collection, handle or directory.
+#[test]
+fn rows_of_a_mapping_outlive_all_that_they_came_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let db = Database::open(&path, Options::default()).unwrap();
+    let docs = db.create_collection("docs", 32, Metric::L2).unwrap();
+    let ids: Vec<String> = (0..500).map(|i| format!("id-{i:05}")).collect();
+    let rows = |seed: u64| (0..500).flat_map(|i| vector(i * 10 + seed, 32)).collect::<Vec<f32>>();
+    let _durable = docs.upsert_many(&ids, &rows(0)).unwrap();
+    db.flush().unwrap();
+    let held: Vec<_> = docs.iter().unwrap().map(|row| row.unwrap()).collect();
+    let check = || held.iter().zip(0..).all(|(row, i)| row.vector() == vector(i * 10, 32));
+    let _durable = docs.upsert_many(&ids, &rows(1)).unwrap();
+    db.compact().unwrap();
+    assert!(check(), "after the compaction that removed their file");
+    assert!(db.stats().unwrap().pinned_bytes > 0);
+    drop(docs);
+    db.drop_collection("docs").unwrap();
+    db.compact().unwrap();
+    db.close().unwrap();
+    drop(directory);
+    assert!(!path.exists() && check(), "after the database and its directory are gone");
+}
