@@ -1,7 +1,8 @@
 //! Damage to every byte, block and file of a database: never wrong data, never a panic; each change is detected by name or proven harmless.
 //!
 //! The default run samples. `VARVITE_DAMAGE=full` changes every byte of every file, and every 64th of the zeros behind the ends of logs;
-//! `VARVITE_DAMAGE=all` these too (in release: `cargo test --release --all-features --test damage -- --nocapture`); the tables it prints stand in docs/reliability.md. `VARVITE_DAMAGE_SEED=n` moves the samples.
+//! `VARVITE_DAMAGE=all` changes these too. In release: `VARVITE_DAMAGE=full cargo test --release --all-features --test damage -- --nocapture`.
+//! The tables it prints stand in docs/reliability.md. `VARVITE_DAMAGE_SEED=n` moves the samples.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,11 +16,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::{
     blunt,
-    damage::{Budget, Table, flip_bytes},
-    subjects::{Subject, closed, killed, rotated},
+    damage::{Bench, Budget, Table, change, flip_bytes},
+    subjects::{Subject, closed, killed, options, rotated},
 };
+use varvite::{Database, ErrorKind};
 
 fn budget(stride: usize) -> Budget {
     let seed = std::env::var("VARVITE_DAMAGE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x0DA_0001);
@@ -118,4 +122,28 @@ fn files_of_another_database() {
         let others: Vec<_> = others.iter().filter(|other| other["FLOOR"][16..32] != subject.files["FLOOR"][16..32]).cloned().collect();
         blunt::replacements(subject, budget, &others, "another database")
     });
+}
+
+#[test]
+fn a_newer_major_version_is_refused_as_that() {
+    let subject = killed();
+    let bench = Bench::new(&subject);
+    for (name, bytes) in subject.files.iter().filter(|(name, _)| *name != "LOCK") {
+        let mut newer = bytes.to_vec();
+        // Both slots of FLOOR, both copies of a manifest.
+        let starts = if name == "FLOOR" || name.starts_with("MANIFEST") { vec![0, bytes.len() / 2] } else { vec![0] };
+        for start in starts {
+            newer[start + 8] = 2;
+            let sum = crc32fast::hash(&newer[start..start + 60]);
+            newer[start + 60..start + 64].copy_from_slice(&sum.to_le_bytes());
+        }
+        let directory = || Arc::new(bench.directory(&change(name, newer.clone())));
+        for opened in [Database::open_read_only_on(directory(), options()), Database::open_on(directory(), options())] {
+            let error = opened.expect_err(name);
+            assert_eq!((error.kind(), error.file()), (ErrorKind::NewerFormat, Some(name.as_str())), "{error:?}");
+        }
+        let report = Database::verify_on(&*directory(), &options()).unwrap();
+        let told = report.damages.iter().any(|error| error.kind() == ErrorKind::NewerFormat && error.file() == Some(name));
+        assert!(told, "{name}: {:?}", report.damages);
+    }
 }
