@@ -120,3 +120,21 @@ fn two_compactions_of_the_same_segments_leave_every_record_once() {
     let stats = db.stats().unwrap();
     assert_eq!((stats.collections[0].runs, stats.dead_bytes < 4096), (1, true), "{stats:?}");
 }
+
+/// A panic in the middle of a commit (here in a storage of the user's own) must not leave the writers behind it waiting.
+#[test]
+fn a_leader_that_panics_leaves_nobody_waiting_and_nobody_writing() {
+    let (_disk, storage, db, docs) = database();
+    let writers = start_writers_at_next_sync(&storage, &docs);
+    storage.at_next_sync("log-", || panic!("on purpose"));
+    docs.insert("first", &[0.0, 0.0]).unwrap();
+    let joined: Vec<_> = std::mem::take(&mut *writers.lock().unwrap()).into_iter().map(JoinHandle::join).collect();
+    let panicked = joined.iter().filter(|result| result.is_err()).count();
+    let refused = joined
+        .iter()
+        .filter(|result| result.as_ref().is_ok_and(|result| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Poisoned)));
+    assert_eq!((panicked, refused.count()), (1, usize::from(WRITERS) - 1));
+    assert_eq!(docs.count().unwrap(), 1, "reads go on");
+    assert_eq!(docs.insert("later", &[0.0, 0.0]).unwrap_err().kind(), ErrorKind::Poisoned);
+    drop((docs, db));
+}
