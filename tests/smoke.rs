@@ -92,3 +92,23 @@ fn rows_of_a_mapping_outlive_all_that_they_came_from() {
     drop(directory);
     assert!(!path.exists() && check(), "after the database and its directory are gone");
 }
+
+/// A database of 64 GiB has a thousand segment files, as many as a process may have descriptors by default.
+#[test]
+#[cfg(target_os = "linux")]
+fn mapped_segment_files_need_no_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap().join("db");
+    let db = Database::open(&path, Options { memtable_bytes: 1 << 18, ..Options::default() }).unwrap();
+    let docs = db.create_collection("docs", 64, Metric::L2).unwrap();
+    for i in 0..4000u64 {
+        let _buffered = docs.durability(varvite::Durability::Buffered).upsert(format!("id-{:05}", i * 7919 % 4000), vector(i, 64)).unwrap();
+    }
+    db.flush().unwrap();
+    db.wait_idle().unwrap();
+    let files =
+        std::fs::read_dir(&path).unwrap().filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("seg-")).count();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    let held: Vec<_> = open.filter(|target| target.starts_with(&path) && target.to_string_lossy().contains("/seg-")).collect();
+    assert!(files > 10 && held.is_empty(), "{files} files, {held:?}");
+}
