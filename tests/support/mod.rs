@@ -1,6 +1,7 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
 #![allow(dead_code, unreachable_pub, reason = "every test crate uses another part")]
 
+pub mod generated;
 pub mod hooked;
 pub mod machine;
 pub mod oracle;
