@@ -129,7 +129,7 @@ format() {
 }
 
 lint() {
-    cargo clippy --all-targets --all-features -- -D warnings
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
 }
 
 # Each feature builds alone, and so does none: warnings too are errors, for code that only another feature uses.
@@ -182,6 +182,11 @@ bans() {
     cargo deny --offline check bans licenses sources
 }
 
+# A small seeded budget; campaigns are run by hand: docs/reliability.md.
+torture_crash() {
+    cargo run --profile torture -p varvite-torture -- crash --seed 1 --budget "${TORTURE_BUDGET:-15s}" --json
+}
+
 # shellcheck disable=SC2034 # used by those who source this file
 fuzz_targets=(log segment manifest operations)
 
@@ -213,4 +218,5 @@ quick_steps() {
     "$run" bans bans
     "$run" packaging packaging
     "$run" demo demo
+    "$run" torture-crash torture_crash
 }

@@ -263,14 +263,27 @@ impl Machine {
     pub fn crash(&mut self, plan: &CrashPlan, context: &str) {
         self.kill();
         let crashed = self.disk.crash(plan);
-        let (legal, options) = (self.legal().to_vec(), self.options.clone());
-        *self = Self::on(crashed.clone(), Arc::new(crashed), options);
+        let (history, options) = (self.legal().to_vec(), self.options.clone());
+        *self = Self { history, ..Self::on(crashed.clone(), Arc::new(crashed), options) };
         self.open().unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
+        self.adopt(context);
+    }
+
+    /// Lets go of a database that refuses to go on, and opens it again on the same disk: nothing is lost but what its memory held.
+    pub fn restart(&mut self) -> Result<()> {
+        self.commit = None;
+        self.db = None;
+        self.open()
+    }
+
+    /// One of the legal states must be there. The history starts anew with it.
+    pub fn adopt(&mut self, context: &str) {
         let found = observe(self.db()).unwrap_or_else(|error| panic!("{context}: cannot be read: {error:?}"));
+        let legal = self.legal().to_vec();
         let model = super::oracle::place(&found, self.db().snapshot().unwrap().sequence(), &legal, context);
         let ambiguous: Vec<String> =
             model.state.keys().filter(|name| super::oracle::next_ordinals(name, &model, &legal).len() > 1).cloned().collect();
-        self.history = vec![model];
+        (self.history, self.durable) = (vec![model], 0);
         for name in ambiguous {
             self.settle_ordinal(&name, &legal, context);
         }

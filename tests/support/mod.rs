@@ -4,6 +4,7 @@
 pub mod blunt;
 pub mod child;
 pub mod damage;
+pub mod generated;
 pub mod hooked;
 pub mod kill;
 pub mod machine;

@@ -1,6 +1,6 @@
 //! What must hold after a crash: see `docs/reliability.md` and section 10 of the specification.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use varvite::{
     Database, ErrorKind, Metric,
@@ -76,14 +76,14 @@ pub fn next_ordinals(name: &str, recovered: &Model, legal: &[Model]) -> BTreeSet
 
 /// Names in a directory that nothing needs.
 fn orphans(db: &Database, disk: &SimulatedDisk) -> Vec<String> {
-    let names = disk.names();
+    let contents: BTreeMap<_, _> = disk.contents().into_iter().collect();
     let (mut manifests, mut logs, mut segments) = (Vec::new(), Vec::new(), 0);
     let mut orphans = Vec::new();
-    for name in names {
+    for name in contents.keys().cloned() {
         match name.split('-').next().unwrap_or_default() {
             "MANIFEST" => manifests.push(name),
             "log" => logs.push(name),
-            "seg" => segments += disk.read_all(&name).unwrap().len() as u64,
+            "seg" => segments += contents[&name].len() as u64,
             "LOCK" | "FLOOR" => {}
             _ => orphans.push(name),
         }
@@ -100,23 +100,34 @@ fn orphans(db: &Database, disk: &SimulatedDisk) -> Vec<String> {
 
 /// The whole oracle on a crashed disk. Returns the state that was recovered.
 pub fn check(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> State {
+    let (db, model) = recovered(crashed, legal, context);
+    // The second crash comes at once: nothing that the first recovery did may hang on a sync to come.
+    let again = crashed.crash(&CrashPlan::LoseAll);
+    drop(db);
+    check_recovered(&again, &model, legal, context);
+    model.state
+}
+
+/// Opens a crashed disk: one of the legal states is there, and no file is left behind.
+pub fn recovered(crashed: &SimulatedDisk, legal: &[Model], context: &str) -> (Database, Model) {
     let db = open(crashed).unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
     let found = observe(&db).unwrap_or_else(|error| panic!("{context}: cannot be read: {error:?}"));
     let model = place(&found, db.snapshot().unwrap().sequence(), legal, context);
     assert_eq!(orphans(&db, crashed), Vec::<String>::new(), "{context}: files were left behind");
-    // The second crash comes at once: nothing that the first recovery did may hang on a sync to come.
-    let again = crashed.crash(&CrashPlan::LoseAll);
-    drop(db);
-    let db = open(&again).unwrap_or_else(|error| panic!("{context}: cannot be opened again: {error:?}"));
+    (db, model)
+}
+
+/// What a recovery left on a disk: a second one changes nothing, and writes work.
+pub fn check_recovered(again: &SimulatedDisk, model: &Model, legal: &[Model], context: &str) {
+    let db = open(again).unwrap_or_else(|error| panic!("{context}: cannot be opened again: {error:?}"));
     let seen = observe(&db).unwrap();
-    assert!(seen == found, "{context}: a second recovery changed\n  {}", difference(&found, &seen));
-    let written = write_after(&db, &model, legal, context);
+    assert!(seen == model.state, "{context}: a second recovery changed\n  {}", difference(&model.state, &seen));
+    let written = write_after(&db, model, legal, context);
     let last = again.crash(&CrashPlan::LoseAll);
     drop(db);
     let db = open(&last).unwrap_or_else(|error| panic!("{context}: cannot be opened after more writes: {error:?}"));
     let seen = observe(&db).unwrap();
     assert!(seen == written, "{context}: writes after recovery changed\n  {}", difference(&written, &seen));
-    found
 }
 
 /// Writes into every collection and a new one, durably. Ordinals go on where the recovered state says.

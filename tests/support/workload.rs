@@ -80,7 +80,7 @@ pub fn upsert(name: &str, number: u64, seed: u64, dimension: usize) -> Op {
     Op::Put(Verb::Upsert, name.to_owned(), id(number), parts(seed, dimension))
 }
 
-fn delete(name: &str, number: u64) -> Op {
+pub fn delete(name: &str, number: u64) -> Op {
     Op::Delete(name.to_owned(), id(number))
 }
 
@@ -101,7 +101,7 @@ fn across(seed: u64, durability: Durability) -> Step {
     Step::Batch(ops, durability)
 }
 
-fn bulk(name: &str, numbers: impl Iterator<Item = u64>, dimension: usize, document: usize) -> Step {
+pub fn bulk(name: &str, numbers: impl Iterator<Item = u64>, dimension: usize, document: usize) -> Step {
     let entry = |number: u64| {
         let mut parts = parts(number + 7, dimension);
         parts.document = Some(Some("x".repeat(document)));

@@ -66,7 +66,11 @@ impl State {
     }
 
     pub(super) fn last_unsynced_write(&self) -> Option<usize> {
-        self.items().iter().rev().find_map(|item| item.bytes)
+        self.last_unsynced_write_item().map(|(_, bytes)| bytes)
+    }
+
+    pub(super) fn last_unsynced_write_item(&self) -> Option<(usize, usize)> {
+        self.items().iter().enumerate().rev().find_map(|(index, item)| Some((index, item.bytes?)))
     }
 
     /// The disk after a crash: nothing open, nothing locked, nothing unsynced.

@@ -92,11 +92,21 @@ pub(super) enum Passage {
     FailedSync { keep_pages: bool },
 }
 
+impl OperationKind {
+    /// Whether it may change what a crash leaves.
+    pub(super) fn changes(self) -> bool {
+        use OperationKind::{Allocate, Create, Link, Remove, SetLen, SyncData, SyncNames, Write};
+        matches!(self, Create | Write | Allocate | SetLen | SyncData | Link | Remove | SyncNames)
+    }
+}
+
 /// Counts operations and decides which ones fail.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pub(super) operations: u64,
     pub(super) trace: Option<Vec<Operation>>,
+    /// What passed last.
+    pub(super) last: Option<OperationKind>,
     pub(super) power_is_cut: bool,
     faults: BTreeMap<u64, Fault>,
     sync_faults: Vec<SyncFault>,
@@ -137,6 +147,7 @@ impl Gate {
             return Err(PowerCutError.into());
         }
         self.operations += 1;
+        self.last = Some(kind);
         if let Some(trace) = &mut self.trace {
             trace.push(Operation { number, kind, name: name.to_owned(), offset, len });
         }

@@ -25,7 +25,7 @@ pub(super) struct Inode {
 /// A change of a file that a crash can lose on its own: data and length apart.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
+    Write { offset: u64, bytes: Arc<[u8]> },
     Lengthen(u64),
     Shorten(u64),
 }
@@ -38,6 +38,11 @@ impl Inode {
 
     pub(super) fn len(&self) -> u64 {
         self.current.len() as u64
+    }
+
+    /// What a crash needs to know of it: not what reads return.
+    pub(super) fn crash_point(&self) -> Self {
+        Self { durable: Arc::clone(&self.durable), journal: self.journal.clone(), ..Self::default() }
     }
 
     /// Applies a change to what reads return and notes it as unsynced.

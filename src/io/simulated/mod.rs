@@ -27,6 +27,7 @@
 
 mod clock;
 mod crash;
+mod crash_point;
 mod fault;
 mod inode;
 mod journal;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use clock::ManualClock;
 pub use crash::CrashPlan;
+pub use crash_point::CrashPoint;
 pub use fault::{Fault, Operation, OperationKind};
 
 use std::io;
@@ -160,6 +162,26 @@ impl SimulatedDisk {
         Self::assemble(state, self.shared.clock.copy(), self.shared.random.copy())
     }
 
+    /// Starts to record the moment before each operation that changes the disk, or stops and forgets them. A run that is recorded once can
+    /// be crashed everywhere, without being run again.
+    pub fn record_crash_points(&self, on: bool) {
+        self.shared.state.lock().crash_points = on.then(Vec::new);
+    }
+
+    /// The moments recorded since the last call.
+    #[must_use]
+    pub fn take_crash_points(&self) -> Vec<CrashPoint> {
+        let taken = self.shared.state.lock().crash_points.as_mut().map(std::mem::take).unwrap_or_default();
+        taken.into_iter().map(|(operation, state)| CrashPoint::new(operation, state)).collect()
+    }
+
+    /// This moment.
+    #[must_use]
+    pub fn crash_point(&self) -> CrashPoint {
+        let (operation, state) = self.shared.state.lock().crash_point();
+        CrashPoint::new(operation, state)
+    }
+
     /// Limits the bytes of all files together; what goes beyond fails with ENOSPC, after what still fits was written.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.shared.state.lock().capacity = bytes;
@@ -185,6 +207,14 @@ impl SimulatedDisk {
         let mut state = self.shared.state.lock();
         let inode = state.find(name)?;
         Ok(state.inode(inode)?.current.to_vec())
+    }
+
+    /// All files by name, ascending, as reads return them; unchanged ones are shared, not copied.
+    #[must_use]
+    pub fn contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
+        let state = self.shared.state.lock();
+        let content = |inode| state.inodes.get(inode).map(|file| Arc::clone(&file.current)).unwrap_or_default();
+        state.names.iter().map(|(name, inode)| (name.clone(), content(inode))).collect()
     }
 
     /// Replaces a file, or makes one; whoever has the old one open keeps it.

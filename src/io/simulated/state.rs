@@ -10,7 +10,10 @@ use super::{
     inode::{Change, Inode, next},
     journal::Journal,
 };
-use crate::io::{Bytes, FileInfo, buffer::read_exact, publish::check_name};
+use crate::{
+    io::{Bytes, FileInfo, buffer::read_exact, publish::check_name},
+    sync::Arc,
+};
 
 /// Everything on the disk and in front of it. Each method is one operation.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub(super) struct State {
     pub(super) stamp: u64,
     pub(super) capacity: Option<u64>,
     pub(super) locked: BTreeSet<String>,
+    /// The moments before operations that change the disk, while they are recorded.
+    pub(super) crash_points: Option<Vec<(u64, Self)>>,
 }
 
 /// A change of the directory that a crash can lose on its own.
@@ -49,6 +54,20 @@ impl NameChange {
 }
 
 impl State {
+    /// What a crash before the next operation needs to know. The number of that operation comes first.
+    pub(super) fn crash_point(&self) -> (u64, Self) {
+        let point = Self {
+            inodes: self.inodes.iter().map(|(inode, file)| (*inode, file.crash_point())).collect(),
+            inode_last: self.inode_last,
+            durable_names: self.durable_names.clone(),
+            name_journal: self.name_journal.clone(),
+            stamp: self.stamp,
+            capacity: self.capacity,
+            ..Self::default()
+        };
+        (self.gate.operations, point)
+    }
+
     pub(super) fn create(&mut self, name: &str) -> io::Result<u64> {
         self.gate.pass(OperationKind::Create, name, 0, 0)?;
         let inode = self.inode_last + 1;
@@ -137,7 +156,7 @@ impl State {
                 return Err(Errno::NOSPC.into());
             }
         }
-        let bytes = bytes.get(..len).unwrap_or(bytes).to_vec();
+        let bytes: Arc<[u8]> = bytes.get(..len).unwrap_or(bytes).into();
         if !bytes.is_empty() {
             self.change(inode, Change::Write { offset, bytes })?;
         }

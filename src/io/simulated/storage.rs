@@ -18,7 +18,17 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 impl Shared {
     fn run<T>(&self, mut operation: impl FnMut(&mut State) -> io::Result<T>) -> io::Result<T> {
-        uninterrupted(|| operation(&mut self.state.lock()))
+        uninterrupted(|| {
+            let mut state = self.state.lock();
+            let before = state.crash_points.is_some().then(|| state.crash_point());
+            let result = operation(&mut state);
+            if let Some(before) = before
+                && state.gate.last.is_some_and(OperationKind::changes)
+            {
+                state.crash_points.get_or_insert_default().push(before);
+            }
+            result
+        })
     }
 }
 
