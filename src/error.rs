@@ -54,11 +54,12 @@ struct Inner {
     offset: Option<u64>,
     remedy: Option<&'static str>,
     source: Option<Arc<io::Error>>,
+    failed_sync: bool,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), file: None, offset: None, remedy: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), file: None, offset: None, remedy: None, source: None, failed_sync: false }))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -110,6 +111,27 @@ impl Error {
     #[must_use]
     pub(crate) fn with_remedy(mut self, remedy: &'static str) -> Self {
         self.0.remedy = Some(remedy);
+        self
+    }
+
+    /// A sync that failed for another reason than missing space: nothing that the device says can be relied on from here.
+    #[must_use]
+    pub(crate) fn of_sync(mut self) -> Self {
+        self.0.failed_sync = self.0.kind != ErrorKind::NoSpace;
+        self
+    }
+
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        self.0.failed_sync
+    }
+
+    /// The same failure as one that stopped the writer: its kind must not promise that nothing was changed.
+    #[must_use]
+    pub(crate) fn stopping(mut self) -> Self {
+        if matches!(self.0.kind, ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::NotFound) {
+            self.0.kind = ErrorKind::Io;
+            self.0.remedy = Some("reads go on; reopen the database to write again");
+        }
         self
     }
 

@@ -401,6 +401,25 @@ fn a_failed_sync_poisons_and_is_never_tried_again() {
     }
 }
 
+/// Simpler rule: a file whose sync failed is given up, and the next attempt makes another. But the promise is that nothing is acknowledged after
+/// a failed sync, whichever file it was of: a flush whose segment or spare log could not be synced left a writer that went on.
+#[test]
+fn a_failed_sync_of_a_file_that_is_given_up_poisons_too() {
+    let mut failed = 0;
+    for operation in 0.. {
+        let (disk, db, docs) = fresh(calm());
+        docs.insert("durable", &[1.0, 1.0]).unwrap();
+        disk.inject(disk.operations() + operation, Fault::SyncFails { keep_pages: true, sticky: false });
+        if db.flush().is_ok() {
+            break;
+        }
+        failed += 1;
+        let error = docs.insert("x", &[2.0, 2.0]).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poisoned, "a sync failed at or after operation {operation} of a flush: {error:?}");
+    }
+    assert!(failed > 10, "only {failed} syncs of a flush failed");
+}
+
 /// Simpler rule: checksum each frame by itself. Then a frame of a recycled file, or of another log, that happens to carry the next sequence is
 /// replayed as news.
 #[test]
@@ -566,7 +585,7 @@ fn a_missing_floor_is_an_error() {
 }
 
 /// Simpler rule: FLOOR is made by the first publication. Then a creation that was cut looks like a database that lost its FLOOR, or the other way
-/// round. It is made and durable before MANIFEST-1, and a second attempt, cut as well, takes it over.
+/// round. It is made and durable before MANIFEST-1, and a second attempt, cut as well, makes it anew once the logs of the first are gone.
 #[test]
 fn a_creation_cut_twice_ends_in_an_empty_database() {
     let image = |operation: u64, disk: SimulatedDisk, plan: &CrashPlan| {
@@ -611,6 +630,57 @@ fn a_creation_cut_twice_ends_in_an_empty_database() {
     let named = place(OperationKind::Link, "FLOOR");
     let synced = trace.iter().skip(named).position(|operation| operation.kind == OperationKind::SyncNames).unwrap() + named;
     assert!(synced < place(OperationKind::Create, "tmp-MANIFEST-00000001"), "FLOOR is durable before MANIFEST-1 is begun");
+}
+
+/// Simpler rule: the FLOOR of an unfinished creation is there, so it is taken over. But the sync that failed was that of its name: the second
+/// creation found it in the cache, acknowledged writes, and the next power cut left a database "that lost its FLOOR".
+#[test]
+fn a_creation_after_a_failed_sync_trusts_no_name_of_the_first() {
+    let mut failed = 0;
+    for operation in 0.. {
+        for keep_pages in [true, false] {
+            let disk = SimulatedDisk::new(3);
+            disk.inject(operation, Fault::SyncFails { keep_pages, sticky: false });
+            if open_on(&disk, calm()).is_ok() {
+                assert!(failed > 4, "only {failed} syncs of a creation failed");
+                return;
+            }
+            failed += 1;
+            let db = open_on(&disk, calm()).unwrap();
+            db.create_collection("docs", 2, Metric::L2).unwrap().insert("acknowledged", &[1.0, 2.0]).unwrap();
+            let crashed = kill(&disk, &CrashPlan::LoseAll);
+            let context = format!("the sync at or after operation {operation} failed, pages kept: {keep_pages}");
+            let db = open_on(&crashed, calm()).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+            assert!(db.collection("docs").unwrap().contains("acknowledged").unwrap(), "{context}");
+        }
+    }
+}
+
+/// Simpler rule: say what the device said. But "no space" promises that nothing was changed, and a caller that frees space and tries again
+/// finds a database that has stopped: what stops it is never "no space".
+#[test]
+fn an_error_that_stops_the_writer_never_promises_that_nothing_was_changed() {
+    let (mut stopped, mut refused) = (0, 0);
+    for errno in [28, 122, 13, 30] {
+        for operation in 0.. {
+            let (disk, db, docs) = fresh(calm());
+            let at = disk.operations() + operation;
+            disk.inject(at, Fault::Sticky(errno));
+            let results = [docs.insert("x", &[2.0, 2.0]).map(drop), db.flush()];
+            let over = disk.operations() <= at;
+            disk.heal();
+            let poisoned = docs.insert("y", &[2.0, 2.0]).is_err_and(|error| error.kind() == ErrorKind::Poisoned);
+            for error in results.into_iter().filter_map(Result::err) {
+                let promises = !matches!(error.kind(), ErrorKind::Io | ErrorKind::Poisoned);
+                assert!(!poisoned || !promises, "errno {errno} from operation {operation} on: {error:?}, but the writer has stopped");
+                (stopped, refused) = (stopped + u32::from(poisoned), refused + u32::from(promises));
+            }
+            if over {
+                break;
+            }
+        }
+    }
+    assert!(stopped > 10 && refused > 10, "{stopped} stopped, {refused} were refused");
 }
 
 /// Simpler rule: drop a tombstone with the segment that holds it. Then the older copy comes back.

@@ -37,17 +37,18 @@ impl SpareLog {
             let file = storage.create(&name)?;
             file.allocate(ALLOCATION_MIN)?;
             file.write_at(0, &identity.encode())?;
-            file.sync_data()?;
             Ok(file)
         };
-        match make() {
-            Ok(file) => Ok(Self { file, number, id }),
-            Err(source) => {
-                // Best effort: what stays is an orphan that the next open collects.
-                let _unfinished = storage.remove(&name);
-                Err(Error::io(format_args!("create {name}"), source).in_file(name))
-            }
+        let failed = |source| Error::io(format_args!("create {name}"), source).in_file(&*name);
+        let made = make().map_err(failed).and_then(|file| {
+            file.sync_data().map_err(|source| failed(source).of_sync())?;
+            Ok(file)
+        });
+        if made.is_err() {
+            // Best effort: what stays is an orphan that the next open collects.
+            let _unfinished = storage.remove(&name);
         }
+        Ok(Self { file: made?, number, id })
     }
 
     pub(crate) fn entry(&self) -> LogEntry {

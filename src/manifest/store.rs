@@ -54,13 +54,12 @@ pub(super) fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
 }
 
 impl ManifestStore {
-    /// Makes FLOOR with floor 0, durably, and no manifest yet. One that an unfinished creation left is taken over, never removed: without it
-    /// the logs beside it would look like those of a database that lost its FLOOR.
+    /// Makes FLOOR with floor 0, durably, and no manifest yet. One that an unfinished creation left is replaced: the sync of its name may be what
+    /// failed, and no later one makes up for that.
     pub(crate) fn create(storage: Arc<dyn Storage>, database: FileId) -> Result<Self> {
         let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
         if names.iter().any(|info| info.name == FLOOR) {
-            let floor = read_floor(&*storage)?.floor;
-            return Ok(Self { storage, floor, newest: 0 });
+            clear_unfinished(&*storage, &names).map_err(|source| Error::io("remove an unfinished creation", source))?;
         }
         let floor = Floor { database, generation: 1, floor: 0 };
         storage
@@ -147,6 +146,16 @@ impl ManifestStore {
     pub(crate) fn database(&self) -> FileId {
         self.floor.database
     }
+}
+
+/// Removes what an unfinished creation left: FLOOR last, and only once the rest is gone for sure. Without it logs would look like those of a
+/// database that lost its FLOOR.
+fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Result<()> {
+    for info in names.iter().filter(|info| matches!(FileName::parse(&info.name), FileName::Log(_) | FileName::Segment(_))) {
+        storage.remove(&info.name)?;
+    }
+    storage.sync_names()?;
+    storage.remove(FLOOR)
 }
 
 pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {

@@ -62,7 +62,7 @@ impl Output {
         self.check()?;
         self.flush()?;
         let result = self.file.sync_data();
-        self.note("sync", result)
+        self.note("sync", result).map_err(Error::of_sync)
     }
 
     fn check(&self) -> Result<()> {

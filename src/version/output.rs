@@ -75,7 +75,7 @@ impl<'a> OutputFile<'a> {
     /// Writes the footer, syncs the data and opens what was written.
     pub(crate) fn finish(mut self) -> Result<Finished> {
         let Some(builder) = self.builder.take() else { return Err(Error::invalid("this output file is finished")) };
-        let built = builder.finish().map_err(|error| error.in_file(self.name()))?;
+        let built = builder.finish().map_err(|error| self.shared.stopped_by_sync(error.in_file(self.name())))?;
         let entry = FileEntry {
             number: self.number,
             origin_database: self.shared.database,

@@ -167,10 +167,16 @@ impl Shared {
 
     /// Remembers the first failure after which nothing may be acknowledged, and passes it on.
     pub(crate) fn poison(&self, error: Error) -> Error {
+        let error = error.stopping();
         self.poison.lock().get_or_insert_with(|| error.clone());
         self.poisoned.store(true, Ordering::Release);
         self.notify();
         error
+    }
+
+    /// Poisons if the error is that of a sync, be it of a file that is given up: a device that fails one is not trusted with the next.
+    pub(crate) fn stopped_by_sync(&self, error: Error) -> Error {
+        if error.is_failed_sync() { self.poison(error) } else { error }
     }
 
     /// Refuses to go on after a failed sync.
@@ -347,7 +353,7 @@ impl Shared {
 
     /// A new log file for the next rotation; not named in a manifest yet.
     pub(crate) fn create_spare(&self) -> Result<SpareLog> {
-        SpareLog::create(&*self.storage, self.database, self.next_file(), self.random_id()?)
+        SpareLog::create(&*self.storage, self.database, self.next_file(), self.random_id()?).map_err(|error| self.stopped_by_sync(error))
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod campaign;
 mod crash;
+mod faults;
 mod quiet;
 #[path = "../../support/mod.rs"]
 mod support;
@@ -34,10 +35,13 @@ struct Arguments {
 enum Layer {
     /// Power cuts of a simulated disk at every storage operation, recoveries included; every legal image. A case is a workload.
     Crash(Common),
+    /// Every storage call of a workload fails, in every way, once and for good. A case is a workload; a budget of time may end within one.
+    Faults(Common),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().layer {
         Layer::Crash(common) => run("crash", &common, crash::replay, crash::explore),
+        Layer::Faults(common) => run("faults", &common, faults::replay, faults::explore),
     }
 }

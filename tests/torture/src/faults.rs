@@ -1,0 +1,306 @@
+//! Layer 2: every call fails. A dry run counts the storage operations of a generated workload; then it is run again for each operation and each
+//! fault. Whatever a step says, what is read is a state that was written; a full device is no reason to reopen; a failed sync always is.
+//!
+//! A case is `SEED/OPERATION/FAULT`; a `!` behind the fault means for good. `SEED/BYTES/full` is a device of so many bytes, which is freed a few
+//! steps after it was full.
+
+use varvite::{
+    ErrorKind,
+    io::simulated::{CrashPlan, Fault, OperationKind, SimulatedDisk},
+};
+
+use crate::{
+    campaign::{Campaign, processors},
+    quiet::caught,
+    support::{
+        generated::generated,
+        machine::{Machine, Step},
+        oracle::check,
+        state::observe,
+    },
+};
+
+const STEPS: usize = 14;
+const ERRNOS: [(&str, i32); 6] = [
+    ("eio", libc::EIO),
+    ("enospc", libc::ENOSPC),
+    ("edquot", libc::EDQUOT),
+    ("emfile", libc::EMFILE),
+    ("eacces", libc::EACCES),
+    ("erofs", libc::EROFS),
+];
+/// How long a transient fault lasts that comes "for good": for ever would be a loop by contract.
+const LASTING: u64 = 24;
+/// Steps done while a device is full.
+const STEPS_WHILE_FULL: usize = 3;
+/// Sizes of devices tried for each workload.
+const DEVICES: u64 = 48;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Errno(i32),
+    Interrupted,
+    Short(usize),
+    Sync {
+        keep_pages: bool,
+    },
+    /// The device has `at` bytes. Unlike ENOSPC at a call, what is reserved can be written.
+    Full,
+}
+
+/// One fault as a case names it.
+#[derive(Clone, Debug)]
+struct Site {
+    name: &'static str,
+    kind: Kind,
+    lasting: bool,
+}
+
+impl Site {
+    fn full(at: u64) -> (u64, Self) {
+        (at, Self { name: "full", kind: Kind::Full, lasting: false })
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Interrupted | Kind::Short(_))
+    }
+
+    /// At a sync.
+    fn poisons(&self) -> bool {
+        !self.is_transient() && !matches!(self.kind, Kind::Full | Kind::Errno(libc::ENOSPC | libc::EDQUOT))
+    }
+
+    fn inject(&self, disk: &SimulatedDisk, at: u64) {
+        let times = if self.lasting { LASTING } else { 1 };
+        match (self.kind, self.lasting) {
+            (Kind::Errno(errno), false) => disk.inject(at, Fault::Errno(errno)),
+            (Kind::Errno(errno), true) => disk.inject(at, Fault::Sticky(errno)),
+            (Kind::Interrupted, _) => (at..at + times).for_each(|at| disk.inject(at, Fault::Interrupted)),
+            (Kind::Short(bytes), _) => (at..at + times).for_each(|at| disk.inject(at, Fault::ShortTransfer(bytes))),
+            (Kind::Full, _) => disk.set_capacity(Some(at)),
+            (Kind::Sync { keep_pages }, sticky) => disk.inject(at, Fault::SyncFails { keep_pages, sticky }),
+        }
+    }
+}
+
+/// The faults that an operation of a kind can meet.
+fn sites(operation: OperationKind) -> Vec<Site> {
+    let mut kinds: Vec<(&str, Kind)> = ERRNOS.iter().map(|(name, errno)| (*name, Kind::Errno(*errno))).collect();
+    kinds.push(("eintr", Kind::Interrupted));
+    if matches!(operation, OperationKind::Read | OperationKind::Write) {
+        kinds.extend([("short1", Kind::Short(1)), ("short77", Kind::Short(77))]);
+    }
+    if matches!(operation, OperationKind::SyncData | OperationKind::SyncNames) {
+        kinds.extend([("sync-kept", Kind::Sync { keep_pages: true }), ("sync-reverted", Kind::Sync { keep_pages: false })]);
+    }
+    let both = |(name, kind): (&'static str, Kind)| [false, true].map(|lasting| Site { name, kind, lasting });
+    kinds.into_iter().flat_map(both).collect()
+}
+
+pub fn explore(campaign: &Campaign) {
+    campaign.on_threads(processors(), |campaign| {
+        while let Some(seed) = campaign.next_case() {
+            let (operations, least, peak) = match caught(|| dry_run(seed)) {
+                Ok(counted) => counted,
+                Err(what) => {
+                    campaign.found(format!("{seed}/0/none"), what);
+                    continue;
+                }
+            };
+            for (at, kind) in operations.iter().enumerate() {
+                campaign.count("calls", 1);
+                for site in sites(*kind) {
+                    one(campaign, seed, at as u64, *kind, &site);
+                }
+                campaign.progress("faults");
+                if campaign.is_over() {
+                    return;
+                }
+            }
+            let step = (peak - least) / DEVICES + 1;
+            for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
+                one(campaign, seed, bytes, OperationKind::Write, &site);
+            }
+            campaign.count("workloads in full", 1);
+        }
+    });
+}
+
+fn one(campaign: &Campaign, seed: u64, at: u64, kind: OperationKind, site: &Site) {
+    let case = format!("{seed}/{at}/{}{}", site.name, if site.lasting { "!" } else { "" });
+    campaign.count("faults", 1);
+    match caught(|| Run::new(seed, at, kind, site.clone()).whole()) {
+        Ok(told) => {
+            campaign.count("runs with an error", u64::from(told.errors > 0));
+            campaign.count("poisoned", u64::from(told.poisoned));
+            campaign.count("went on without reopening", u64::from(told.went_on));
+        }
+        Err(what) => campaign.found(case, what),
+    }
+}
+
+pub fn replay(case: &str) -> Result<String, String> {
+    let parts: Vec<&str> = case.split('/').collect();
+    let [seed, at, name] = parts[..] else { return Err(format!("{case:?} is not SEED/OPERATION/FAULT")) };
+    let (Ok(seed), Ok(at)) = (seed.parse(), at.parse::<u64>()) else { return Err(format!("{case:?} is not SEED/OPERATION/FAULT")) };
+    let (operations, ..) = caught(|| dry_run(seed))?;
+    if name == "full" {
+        let told = caught(|| Run::new(seed, at, OperationKind::Write, Site::full(at).1).whole())?;
+        return Ok(format!("{told:?}; 0 violations"));
+    }
+    let kind = *operations.get(at as usize).ok_or_else(|| format!("the workload has only {} operations", operations.len()))?;
+    let wanted = |site: &Site| site.name == name.trim_end_matches('!') && site.lasting == name.ends_with('!');
+    let site = sites(kind).into_iter().find(wanted).ok_or_else(|| format!("a {kind:?} cannot meet {name}"))?;
+    let told = caught(|| Run::new(seed, at, kind, site).whole())?;
+    Ok(format!("{kind:?}: {told:?}; 0 violations"))
+}
+
+/// The operations of a run without faults, and the bytes that it takes: to create the database, and at most after a step.
+fn dry_run(seed: u64) -> (Vec<OperationKind>, u64, u64) {
+    let disk = SimulatedDisk::new(seed);
+    disk.record_trace(true);
+    let mut machine = Machine::new(disk);
+    machine.open().unwrap();
+    let least = machine.disk.used();
+    let mut peak = least;
+    for step in generated(seed, STEPS) {
+        machine.step(&step).unwrap_or_else(|error| panic!("{step:?} failed without a fault: {error:?}"));
+        peak = peak.max(machine.disk.used());
+    }
+    let trace = machine.disk.trace();
+    machine.kill();
+    (trace.iter().map(|operation| operation.kind).collect(), least, peak)
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    errors: usize,
+    poisoned: bool,
+    /// After an error, steps succeeded on the same handle.
+    went_on: bool,
+}
+
+struct Run {
+    machine: Machine,
+    steps: Vec<Step>,
+    at: u64,
+    /// A sync by its kind, not necessarily by its fault.
+    on_sync: bool,
+    site: Site,
+    told: Told,
+}
+
+impl Run {
+    fn new(seed: u64, at: u64, kind: OperationKind, site: Site) -> Self {
+        let disk = SimulatedDisk::new(seed);
+        site.inject(&disk, at);
+        let on_sync = matches!(kind, OperationKind::SyncData | OperationKind::SyncNames);
+        Self { machine: Machine::new(disk), steps: generated(seed, STEPS), at, on_sync, site, told: Told::default() }
+    }
+
+    fn whole(mut self) -> Told {
+        if let Err(error) = self.machine.open() {
+            self.error(&error);
+            self.reopen();
+        }
+        let steps = std::mem::take(&mut self.steps);
+        let mut while_full = 0;
+        for step in &steps {
+            let fired_before = self.fired();
+            let known = self.machine.history.len();
+            match self.machine.step(step) {
+                Ok(()) => self.told.went_on |= self.told.errors > 0 && !self.told.poisoned,
+                Err(error) => {
+                    self.error(&error);
+                    let full = self.site.kind == Kind::Full;
+                    assert!(!full || error.kind() != ErrorKind::Poisoned, "a full device poisoned: {error:?}");
+                    while_full += 1;
+                    if !full || while_full > STEPS_WHILE_FULL || self.machine.db.is_none() {
+                        self.machine.disk.heal();
+                        self.machine.disk.set_capacity(None);
+                    }
+                    self.settle(step, &error, known);
+                }
+            }
+            // A failed sync of an open handle: nothing is acknowledged any more. What opens or closes has no handle left to poison; a file for
+            // which the sync finds no space is given up.
+            if self.on_sync && self.site.poisons() && self.fired() && !fired_before && !matches!(step, Step::Reopen) {
+                self.must_be_poisoned(step);
+            }
+        }
+        self.end()
+    }
+
+    fn fired(&self) -> bool {
+        self.machine.disk.operations() > self.at
+    }
+
+    fn error(&mut self, error: &varvite::Error) {
+        assert!(!self.site.is_transient(), "not continued: {error:?}");
+        self.told.errors += 1;
+    }
+
+    /// After an error of a step: was it done? Reads must tell, and so must the next steps.
+    fn settle(&mut self, step: &Step, error: &varvite::Error, known: usize) {
+        if self.machine.db.is_none() {
+            return self.reopen();
+        }
+        // Refused for being poisoned before it is looked up.
+        let probe = self.machine.db().drop_collection("probe").unwrap_err();
+        if probe.kind() == ErrorKind::Poisoned {
+            assert!(self.site.kind != Kind::Full, "{step:?}: a full device poisoned: {error:?}");
+            assert_ne!(error.kind(), ErrorKind::NoSpace, "{step:?}: poisoned, but the error says that nothing was changed: {error:?}");
+            let seen = observe(self.machine.db()).unwrap_or_else(|error| panic!("{step:?}: poisoned reads must go on: {error:?}"));
+            assert!(self.machine.history.iter().any(|model| model.state == seen), "{step:?}: reads show a state that never was");
+            self.told.poisoned = true;
+            return self.reopen();
+        }
+        let seen = match observe(self.machine.db()) {
+            Ok(seen) => seen,
+            // A lasting fault that is not over yet may meet reads too.
+            Err(error) => panic!("{step:?}: reads must go on: {error:?}"),
+        };
+        let sequence = self.machine.db().snapshot().unwrap().sequence();
+        let history = &mut self.machine.history;
+        let is = |model: &crate::support::state::Model| model.sequence == sequence && model.state == seen;
+        if history.len() > known && !is(&history[history.len() - 1]) {
+            history.pop();
+        }
+        let model = self.machine.model();
+        assert!(is(model), "{step:?} failed ({error:?}), and what is read is neither the state before nor after it");
+    }
+
+    /// The handle refuses to go on: a new one on the same disk finds a legal state.
+    fn reopen(&mut self) {
+        self.machine.disk.heal();
+        self.machine.disk.set_capacity(None);
+        self.machine.restart().unwrap_or_else(|error| panic!("cannot be opened after the fault: {error:?}"));
+        self.machine.adopt("reopened after the fault");
+    }
+
+    fn must_be_poisoned(&mut self, step: &Step) {
+        let Some(db) = &self.machine.db else { return };
+        if self.told.poisoned {
+            return;
+        }
+        let refused = db.create_collection("probe", 1, varvite::Metric::L2).map(drop);
+        let kind = refused.as_ref().err().map(varvite::Error::kind);
+        assert_eq!(kind, Some(ErrorKind::Poisoned), "{step:?}: a sync failed, and the next write says {refused:?}");
+        self.told.poisoned = true;
+        self.reopen();
+    }
+
+    fn end(mut self) -> Told {
+        self.machine.disk.heal();
+        self.machine.disk.set_capacity(None);
+        if let Some(db) = &self.machine.db {
+            let seen = observe(db).unwrap();
+            assert!(seen == self.machine.model().state, "at the end another state is read");
+        }
+        self.machine.kill();
+        let crashed = self.machine.disk.crash(&CrashPlan::LoseAll);
+        check(&crashed, self.machine.legal(), "a power cut at the end");
+        self.told
+    }
+}
