@@ -104,7 +104,13 @@ fn main() {
             write(&docs, &shuffled(rows, &mut random), &mut random, &written);
             let (seconds, disk) = (begun.elapsed().as_secs_f64(), disk_bytes(&path) as f64 / 1e6);
             let what = if round == 0 { "load".to_owned() } else { format!("round {round}") };
-            println!("{what}: {seconds:.1} s, {:.0} MB/s, {disk:.0} MB on disk", raw as f64 / seconds / 1e6);
+            let stats = db.stats().unwrap();
+            let written = stats.log_bytes_written + stats.flush_bytes_written + stats.compaction_bytes_written;
+            println!(
+                "{what}: {seconds:.1} s, {:.0} MB/s, {disk:.0} MB on disk, write amplification so far {:.2}",
+                raw as f64 / seconds / 1e6,
+                written as f64 / stats.log_bytes_written as f64
+            );
         }
         let zipf: Vec<usize> = (0..rows).map(|_| ((rows as f64).powf(random.unit()) - 1.0) as usize).collect();
         write(&docs, &zipf, &mut random, &written);

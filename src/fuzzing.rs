@@ -3,7 +3,11 @@
 //! The property of the decoders: no panic and no large allocation, whatever the bytes; raw, and with their checksums repaired, so that what lies
 //! behind them is reached. The property of `operations`: the engine agrees with a map.
 
+mod resign;
+
 use std::collections::BTreeMap;
+
+pub use resign::{adopt_segment, resign_log, resign_manifest, resign_segment};
 
 use crate::{
     Background, Collection, Database, ErrorKind, Metric, Options, ReadMode,
@@ -11,7 +15,6 @@ use crate::{
         batch::Operations,
         crc,
         identity::{FileKind, IDENTITY_BYTES, Identity},
-        log::{ACTIVATION_BYTES, ACTIVATION_OFFSETS, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
         manifest::{FileEntry, LogEntry, Manifest, Sealed},
         segment_file::{FileFooter, TAIL_BYTES},
     },
@@ -43,26 +46,7 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
 /// Arbitrary bytes as a log file.
 pub fn log(data: &[u8]) {
     read_log(data);
-    let mut signed = data.to_vec();
-    sign(&mut signed, &[], 0..60, 60);
-    let id: Vec<u8> = signed.get(40..56).unwrap_or_default().to_vec();
-    for copy in ACTIVATION_OFFSETS {
-        let start = copy as usize;
-        sign(&mut signed, &id, start..start + ACTIVATION_BYTES - 4, start + ACTIVATION_BYTES - 4);
-    }
-    let mut at = FRAMES_START as usize;
-    while at + FRAME_HEADER_BYTES < signed.len() {
-        let len = u32_at(&signed, at);
-        if len == 0 || len > FRAME_BODY_MAX {
-            break;
-        }
-        let body = at + FRAME_HEADER_BYTES;
-        sign(&mut signed, &[], body..body + len, at + 24);
-        let prefix = [id.as_slice(), &(at as u64).to_le_bytes()].concat();
-        sign(&mut signed, &prefix, at..at + 28, at + 28);
-        at += frame_bytes(len);
-    }
-    read_log(&signed);
+    read_log(&resign_log(data));
 }
 
 fn read_log(bytes: &[u8]) {
@@ -85,15 +69,7 @@ fn read_log(bytes: &[u8]) {
 /// Arbitrary bytes as a manifest.
 pub fn manifest(data: &[u8]) {
     read_manifest(data);
-    let mut signed = data.to_vec();
-    for start in [0, data.len() / 2] {
-        let body = start + 80;
-        let len = u32_at(&signed, start + 64);
-        sign(&mut signed, &[], start..start + 60, start + 60);
-        sign(&mut signed, &[], body..body.saturating_add(len), start + 72);
-        sign(&mut signed, &[], start + 64..start + 76, start + 76);
-    }
-    read_manifest(&signed);
+    read_manifest(&resign_manifest(data));
 }
 
 fn read_manifest(bytes: &[u8]) {
@@ -109,24 +85,7 @@ fn read_manifest(bytes: &[u8]) {
 /// Arbitrary bytes as a segment file.
 pub fn segment(data: &[u8]) {
     read_segments(data);
-    let mut signed = data.to_vec();
-    sign(&mut signed, &[], 0..60, 60);
-    resign_footer(&mut signed);
-    if let Some((start, footer)) = footer_of(&signed) {
-        for (index, place) in footer.segments.iter().enumerate() {
-            let (offset, end) = (place.offset as usize, place.offset.saturating_add(place.len) as usize);
-            let len = u32_at(&signed, end.saturating_sub(8));
-            let from = end.saturating_sub(len).max(offset);
-            sign(&mut signed, &[], from..end.saturating_sub(4), end.saturating_sub(4));
-            let sum: Option<[u8; 4]> = signed.get(end.saturating_sub(4)..end).and_then(|part| part.first_chunk().copied());
-            let field = start + 4 + index * 28 + 24;
-            if let (Some(sum), Some(place)) = (sum, signed.get_mut(field..field + 4)) {
-                place.copy_from_slice(&sum);
-            }
-        }
-        resign_footer(&mut signed);
-    }
-    read_segments(&signed);
+    read_segments(&resign_segment(data));
 }
 
 /// The footer's CRC stands twelve bytes before the end.

@@ -51,6 +51,52 @@ impl Counter {
     }
 }
 
+/// Counts of look-ups by id, spread over cache lines so that reading threads do not share one.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups([LookupShard; 16]);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct LookupShard {
+    lookups: Counter,
+    in_memtable: Counter,
+    asked: Counter,
+    held: Counter,
+}
+
+/// What one look-up did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Probes {
+    /// Found in a memtable, deleted or not.
+    pub(crate) in_memtable: u64,
+    /// Segments whose id hash was asked.
+    pub(crate) asked: u64,
+    /// Of those, segments that hold the id, dead or alive.
+    pub(crate) held: u64,
+}
+
+impl Lookups {
+    pub(crate) fn add(&self, id: &[u8], probes: Probes) {
+        let shard = self.0.get(usize::from(id.last().copied().unwrap_or_default()) % self.0.len());
+        if let Some(shard) = shard {
+            shard.lookups.add(1);
+            shard.in_memtable.add(probes.in_memtable);
+            if probes.asked > 0 {
+                shard.asked.add(probes.asked);
+                shard.held.add(probes.held);
+            }
+        }
+    }
+
+    /// Look-ups, and what they did in all.
+    pub(crate) fn total(&self) -> (u64, Probes) {
+        let sum = |count: fn(&LookupShard) -> &Counter| self.0.iter().map(|shard| count(shard).get()).sum();
+        let probes =
+            Probes { in_memtable: sum(|shard| &shard.in_memtable), asked: sum(|shard| &shard.asked), held: sum(|shard| &shard.held) };
+        (sum(|shard| &shard.lookups), probes)
+    }
+}
+
 /// Emits a `tracing` event at debug level when the feature is on; costs nothing otherwise.
 macro_rules! event {
     ($($argument:tt)*) => {{

@@ -85,8 +85,8 @@ pub struct Options {
     /// How long writes must pause before the memtable is flushed and the log retired. Default 1 s.
     pub idle_flush_after: Duration,
     /// How long deleted records may stay in the files, logs included: after a quarter of it the log is retired, after a third of it a segment is
-    /// rewritten, which leaves time for the work. Shorter: more writing where deletes are few and scattered. What an update superseded goes when
-    /// room is needed; `Collection::purge` removes either at once. Default 60 s.
+    /// rewritten, which leaves time for the work. What updates superseded goes in the same way once writes pause; while they go on, it goes when
+    /// room is needed. Shorter: more writing where deletes are few and scattered. `Collection::purge` erases at once. Default 60 s.
     pub erase_after: Duration,
     /// Whether a missing database is created by `open`. Default yes.
     pub create_if_missing: bool,

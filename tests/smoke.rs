@@ -67,3 +67,48 @@ fn check(docs: &varvite::CollectionSnapshot) {
     assert_eq!(hits[0].id, b"id-00010");
     assert_eq!(hits[0].distance.to_bits(), 0.0f32.to_bits());
 }
+
+/// A row is a slice of the mapping: it must not care what becomes of its segment, file, collection, handle or directory.
+#[test]
+fn rows_of_a_mapping_outlive_all_that_they_came_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let db = Database::open(&path, Options::default()).unwrap();
+    let docs = db.create_collection("docs", 32, Metric::L2).unwrap();
+    let ids: Vec<String> = (0..500).map(|i| format!("id-{i:05}")).collect();
+    let rows = |seed: u64| (0..500).flat_map(|i| vector(i * 10 + seed, 32)).collect::<Vec<f32>>();
+    let _durable = docs.upsert_many(&ids, &rows(0)).unwrap();
+    db.flush().unwrap();
+    let held: Vec<_> = docs.iter().unwrap().map(|row| row.unwrap()).collect();
+    let check = || held.iter().zip(0..).all(|(row, i)| row.vector() == vector(i * 10, 32));
+    let _durable = docs.upsert_many(&ids, &rows(1)).unwrap();
+    db.compact().unwrap();
+    assert!(check(), "after the compaction that removed their file");
+    assert!(db.stats().unwrap().pinned_bytes > 0);
+    drop(docs);
+    db.drop_collection("docs").unwrap();
+    db.compact().unwrap();
+    db.close().unwrap();
+    drop(directory);
+    assert!(!path.exists() && check(), "after the database and its directory are gone");
+}
+
+/// A database of 64 GiB has a thousand segment files, as many as a process may have descriptors by default.
+#[test]
+#[cfg(target_os = "linux")]
+fn mapped_segment_files_need_no_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap().join("db");
+    let db = Database::open(&path, Options { memtable_bytes: 1 << 18, ..Options::default() }).unwrap();
+    let docs = db.create_collection("docs", 64, Metric::L2).unwrap();
+    for i in 0..4000u64 {
+        let _buffered = docs.durability(varvite::Durability::Buffered).upsert(format!("id-{:05}", i * 7919 % 4000), vector(i, 64)).unwrap();
+    }
+    db.flush().unwrap();
+    db.wait_idle().unwrap();
+    let files =
+        std::fs::read_dir(&path).unwrap().filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("seg-")).count();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    let held: Vec<_> = open.filter(|target| target.starts_with(&path) && target.to_string_lossy().contains("/seg-")).collect();
+    assert!(files > 10 && held.is_empty(), "{files} files, {held:?}");
+}

@@ -155,14 +155,14 @@ fn deleting_gives_room_back() {
 #[test]
 fn many_small_collections_stay_in_the_bound() {
     const COLLECTIONS: u64 = 300;
-    let mut world = World::new();
+    let world = World::new();
     let collections: Vec<Collection> =
         (0..COLLECTIONS).map(|index| world.db.create_collection(&format!("c{index}"), DIMENSION, Metric::L2).unwrap()).collect();
     for round in 0..20 {
         let mut batch = world.db.batch();
         for collection in &collections {
             for row in 0..20 {
-                batch.upsert(collection, format!("{row}"), &vec![round as f32; DIMENSION]).unwrap();
+                batch.upsert(collection, format!("{row}"), vec![round as f32; DIMENSION]).unwrap();
             }
         }
         let _buffered = batch.commit().unwrap();

@@ -1,6 +1,6 @@
 use super::{
     publish::publish_parts,
-    strategy::{Choice, Cut, IdRange, Merge},
+    strategy::{Choice, Cut, Merge},
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -52,7 +52,7 @@ fn run_merges(shared: &Shared, version: &Version, merges: &[Merge]) -> Result<bo
         let mut inputs = Vec::new();
         for id in &merge.inputs {
             let Some(live) = collection.segments().find(|live| live.entry.id == *id) else { return Ok(false) };
-            let rows = rows_in(live, &merge.range)?;
+            let rows = merge.range.rows_of(live)?;
             if !rows.is_empty() {
                 inputs.push((Arc::clone(live), rows));
             }
@@ -65,18 +65,6 @@ fn run_merges(shared: &Shared, version: &Version, merges: &[Merge]) -> Result<bo
         parts.push(copy(&mut outputs, &collection.meta, inputs, &mut cuts)?);
     }
     publish_parts(shared, version, parts, &[], outputs)
-}
-
-fn rows_in(live: &LiveSegment, range: &IdRange) -> Result<std::ops::Range<u32>> {
-    // "Behind an id" is "from its successor on", and that is the id with a zero byte appended.
-    let behind = |id: &[u8]| {
-        let mut successor = id.to_vec();
-        successor.push(0);
-        live.segment.lower_bound(&successor)
-    };
-    let start = range.after.as_ref().map_or(Ok(0), |after| behind(after))?;
-    let end = range.through.as_ref().map_or(Ok(live.segment.rows()), |through| behind(through))?;
-    Ok(start..end.max(start))
 }
 
 /// About how many bytes of live rows there are in parts of segments.

@@ -5,11 +5,11 @@ use crate::{
     error::Result,
     sync::Arc,
     types::{CollectionId, FileNumber, SegmentId},
-    version::{LiveSegment, Publisher, Sample, Shared, Version},
+    version::{LiveSegment, Publisher, Shared, Version},
 };
 
 /// What the strategy sees of a segment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct SegmentShape {
     pub(crate) id: SegmentId,
     pub(crate) bytes: u64,
@@ -17,11 +17,11 @@ pub(crate) struct SegmentShape {
     pub(crate) dead_rows: u32,
     pub(crate) first: Box<[u8]>,
     pub(crate) last: Box<[u8]>,
-    /// Every 64th id or so with its row, to estimate how much lies in a range.
-    pub(crate) sample: Sample,
-    /// Live rows before each of these.
-    pub(crate) alive: Vec<u32>,
+    /// How many live rows lie in a range. Exact: an estimate would let a merge be chosen again and again that moves nothing.
+    pub(crate) live_rows_in: LiveRowsIn,
 }
+
+type LiveRowsIn = Arc<dyn Fn(&IdRange) -> u32>;
 
 impl SegmentShape {
     pub(crate) fn live_bytes(&self) -> u64 {
@@ -38,24 +38,22 @@ impl SegmentShape {
             && range.through.as_ref().is_none_or(|through| *self.last <= **through)
     }
 
-    /// About how many live bytes lie in a range, rather too many; 0 only if there are none.
+    /// Bytes of the live rows in a range; 0 only if there are none.
     pub(crate) fn bytes_in(&self, range: &IdRange) -> u64 {
         let starts_behind = range.through.as_ref().is_some_and(|through| *self.first > **through);
         let ends_before = range.after.as_ref().is_some_and(|after| *self.last <= **after);
         if starts_behind || ends_before {
             return 0;
         }
-        let samples_through = |bound: &[u8]| self.sample.partition_point(|(id, _)| **id <= *bound);
-        let before = range.after.as_ref().and_then(|after| samples_through(after).checked_sub(1));
-        let before = before.and_then(|index| self.alive.get(index)).copied().unwrap_or(0);
-        let until = range.through.as_ref().and_then(|through| self.alive.get(samples_through(through)));
-        let until = until.copied().unwrap_or_else(|| self.rows.saturating_sub(self.dead_rows));
-        (u128::from(self.bytes) * u128::from(until.saturating_sub(before)) / u128::from(self.rows.max(1))) as u64
+        if self.is_within(range) {
+            return self.live_bytes();
+        }
+        (u128::from(self.bytes) * u128::from((self.live_rows_in)(range))).div_ceil(u128::from(self.rows.max(1))) as u64
     }
 }
 
 /// What the strategy sees of a collection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct CollectionShape {
     pub(crate) id: CollectionId,
     pub(crate) runs: Vec<Vec<SegmentShape>>,
@@ -81,7 +79,7 @@ impl CollectionShape {
         self.runs.iter().enumerate().flat_map(|(depth, run)| run.iter().map(move |segment| (depth, segment)))
     }
 
-    /// About how many live bytes lie in a range.
+    /// Bytes of the live rows in a range.
     pub(crate) fn live_in(&self, range: &IdRange) -> u64 {
         self.segments().map(|segment| segment.bytes_in(range)).sum()
     }
@@ -118,7 +116,7 @@ pub(crate) struct FileShape {
 }
 
 /// What the strategy decides by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Shape {
     pub(crate) collections: Vec<CollectionShape>,
     pub(crate) files: Vec<FileShape>,
@@ -162,16 +160,12 @@ impl Shape {
 fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     let (first, last) = live.bounds()?;
     let rows = live.segment.rows();
-    let sample = live.sample()?;
-    let mut dead = live.kills.iter().peekable();
-    let mut dead_before = 0;
-    let alive_before = |(_, row): &(Box<[u8]>, u32)| {
-        while dead.next_if(|dead| dead < row).is_some() {
-            dead_before += 1;
-        }
-        row - dead_before
+    let counted = Arc::clone(live);
+    let live_rows_in = move |range: &IdRange| {
+        // Where ids cannot be read a merge will say so, and set the segment aside.
+        let rows = range.rows_of(&counted).unwrap_or(0..counted.segment.rows());
+        (rows.end - rows.start) - counted.kills.count_in(rows)
     };
-    let alive = sample.iter().map(alive_before).collect();
     Some(SegmentShape {
         id: live.entry.id,
         bytes: live.entry.len,
@@ -179,8 +173,7 @@ fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
         dead_rows: live.kills.count(),
         first: first.into(),
         last: last.into(),
-        sample,
-        alive,
+        live_rows_in: Arc::new(live_rows_in),
     })
 }
 
@@ -196,6 +189,8 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
     let now = shared.clock().unix_seconds();
     // Deleted bytes may wait in the log before, and in a segment that was merged away behind it: each takes its share of the time.
     let is_due = |since: u64| u128::from(now.saturating_sub(since)) * 3000 >= shared.options.erase_after.as_millis();
+    // While writes go on, rewriting whatever holds a superseded row would rewrite everything all the time.
+    let is_settled = shared.since_last_write() * 3 >= shared.options.erase_after;
     let mut used: BTreeMap<FileNumber, Used> = BTreeMap::new();
     let mut set_aside = BTreeSet::new();
     for live in version.segments() {
@@ -207,7 +202,7 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
         if !shared.is_set_aside(live.entry.id) {
             file.dead_rows_bytes += live.entry.len.saturating_sub(live.live_bytes());
         }
-        file.erase_due |= live.entry.kills.is_some_and(|kills| kills.deleted_since > 0 && is_due(kills.deleted_since));
+        file.erase_due |= live.entry.kills.is_some_and(|kills| is_settled || (kills.deleted_since > 0 && is_due(kills.deleted_since)));
     }
     let shape = |(number, named): (&FileNumber, &crate::version::NamedFile)| {
         let placed: u64 = named.file.footer().segments.iter().map(|place| place.len).sum();

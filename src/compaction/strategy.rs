@@ -1,7 +1,8 @@
 use super::shape::{CollectionShape, SegmentShape, Shape};
 use crate::{
+    error::Result,
     types::{CollectionId, FileNumber, SegmentId},
-    version::segment_bytes,
+    version::{LiveSegment, segment_bytes},
 };
 
 /// A part of the id space: behind `after`, up to and with `through`.
@@ -9,6 +10,21 @@ use crate::{
 pub(crate) struct IdRange {
     pub(crate) after: Option<Box<[u8]>>,
     pub(crate) through: Option<Box<[u8]>>,
+}
+
+impl IdRange {
+    /// The rows of a segment that lie in it.
+    pub(crate) fn rows_of(&self, live: &LiveSegment) -> Result<std::ops::Range<u32>> {
+        // "Behind an id" is "from its successor on", and that is the id with a zero byte appended.
+        let behind = |id: &[u8]| {
+            let mut successor = id.to_vec();
+            successor.push(0);
+            live.segment.lower_bound(&successor)
+        };
+        let start = self.after.as_ref().map_or(Ok(0), |after| behind(after))?;
+        let end = self.through.as_ref().map_or(Ok(live.segment.rows()), |through| behind(through))?;
+        Ok(start..end.max(start))
+    }
 }
 
 /// Rows of one collection that are merged into one sorted sequence of segments.

@@ -1,5 +1,8 @@
 use super::{Choice, Cut, Merge, Mode, choose, deepest, ranges};
-use crate::compaction::shape::{CollectionShape, FileShape, SegmentShape, Shape};
+use crate::{
+    compaction::shape::{CollectionShape, FileShape, SegmentShape, Shape},
+    sync::Arc,
+};
 
 const MB: u64 = 1 << 20;
 
@@ -11,10 +14,15 @@ fn id(number: u64) -> Box<[u8]> {
 /// A segment whose rows are spread evenly over `ids`, with one row in `dead` parts of a hundred dead.
 fn segment(number: u64, ids: std::ops::Range<u64>, bytes: u64, dead: u32) -> SegmentShape {
     let rows = 1000;
-    let at = |row: u32| ids.start + (ids.end - ids.start - 1) * u64::from(row) / u64::from(rows - 1);
-    let sample = (15..rows).step_by(15).map(|row| (id(at(row)), row)).collect();
-    let alive = (15..rows).step_by(15).map(|row| row - row * dead / 100).collect();
-    SegmentShape { id: number, bytes, rows, dead_rows: rows * dead / 100, first: id(ids.start), last: id(ids.end - 1), sample, alive }
+    let span = ids.clone();
+    let live_rows_in = move |range: &super::IdRange| {
+        let at = |row: u32| id(span.start + (span.end - span.start - 1) * u64::from(row) / u64::from(rows - 1));
+        let inside =
+            |id: &[u8]| range.after.as_deref().is_none_or(|after| id > after) && range.through.as_deref().is_none_or(|end| id <= end);
+        (0..rows).filter(|row| inside(&at(*row))).count() as u32 * (100 - dead) / 100
+    };
+    let (first, last) = (id(ids.start), id(ids.end - 1));
+    SegmentShape { id: number, bytes, rows, dead_rows: rows * dead / 100, first, last, live_rows_in: Arc::new(live_rows_in) }
 }
 
 fn collection(number: u32, runs: Vec<Vec<SegmentShape>>) -> CollectionShape {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{
     compaction::{self, Choice, Mode, Shape, choose},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     flush::flush_frozen,
     io::executor::Worker,
     options::Durability,
@@ -23,9 +23,32 @@ pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         Worker::spawn(name, body).map_err(|source| Error::io(format_args!("start {name}"), source))
     };
-    let flush = spawn("varvite-flush", Box::new(move || flush_loop(&flusher.0, &flusher.1)))?;
-    let compact = spawn("varvite-compact", Box::new(move || compact_loop(&compactor)))?;
+    let flush = spawn("varvite-flush", Box::new(move || Alarm::guard(&flusher.0, "flush", || flush_loop(&flusher.0, &flusher.1))))?;
+    let compact = spawn("varvite-compact", Box::new(move || Alarm::guard(&compactor, "compaction", || compact_loop(&compactor))))?;
     Ok(vec![flush, compact])
+}
+
+/// Stops writing if background work ends by a panic: without it writers would wait for ever for memory that nobody frees.
+struct Alarm<'a> {
+    shared: &'a Shared,
+    work: &'static str,
+    ended: bool,
+}
+
+impl<'a> Alarm<'a> {
+    fn guard(shared: &'a Shared, work: &'static str, body: impl FnOnce()) {
+        let mut alarm = Self { shared, work, ended: false };
+        body();
+        alarm.ended = true;
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.poison(Error::new(ErrorKind::Poisoned, format!("the thread for {} panicked", self.work)));
+        }
+    }
 }
 
 fn flush_loop(shared: &Shared, committer: &Committer) {

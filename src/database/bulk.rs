@@ -175,7 +175,7 @@ fn reserve_ordinals(shared: &Shared, collection: &Collection, count: u64) -> Res
     let id = collection.target().collection;
     let Some(next) = writer.catalog.next_ordinals.get_mut(&id) else { return Err(Error::not_found("the collection was dropped")) };
     let base = *next;
-    *next += count;
+    *next = next.saturating_add(count);
     Ok(base)
 }
 

@@ -328,16 +328,16 @@ impl Inner {
         }
     }
 
+    /// For whatever may write.
     pub(crate) fn writer(&self) -> Result<&Writer> {
         match self {
-            Self::Writer(writer) => Ok(writer),
+            Self::Writer(writer) => writer.check_owner().map(|()| &**writer),
             Self::Reader(_) => Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only")),
         }
     }
 
     pub(crate) fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Outcome> {
         let writer = self.writer()?;
-        writer.check_owner()?;
         if writer.shared.options.background == Background::Inline {
             background::make_room(&writer.shared)?;
             let outcome = writer.committer.commit(batch, durability)?;
@@ -365,6 +365,11 @@ impl Writer {
     }
 
     fn close(&self) -> Result<()> {
+        if let Err(error) = self.check_owner() {
+            // Its parent's threads do not run here: neither joining nor detaching them is possible.
+            std::mem::forget(std::mem::take(&mut *self.workers.lock()));
+            return Err(error);
+        }
         self.shared.stop();
         for worker in self.workers.lock().drain(..) {
             worker.join();

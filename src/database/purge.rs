@@ -39,10 +39,9 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
         let choice = rewrite_choice(shared, id, ids)?;
         receipt.files_rewritten.clear();
         if let Some(Choice::Rewrite(files)) = &choice {
-            let publisher = shared.publisher.lock();
             for number in files {
                 let name = segment_name(*number);
-                if publisher.files().get(number).is_some_and(|named| named.file.links().unwrap_or(1) > 1) {
+                if shared.storage.open_read(&name).and_then(|file| file.links()).is_ok_and(|links| links > 1) {
                     linked.push(format!("{name}: it has another hard link (a checkpoint?)"));
                 }
                 receipt.files_rewritten.push(name);

@@ -121,7 +121,8 @@ pub(crate) fn read_logs<'a>(storage: &dyn Storage, manifest: &'a Manifest, cut: 
             (Cut::Through(_), None, None) => continue,
             (Cut::Recovery, None, None) => LogEnd::Tail,
         };
-        let scanned = log::scan(bytes, entry, activation.is_some(), end).map_err(|error| error.in_file(&name))?;
+        let scanned = log::check_length(bytes, end).and_then(|()| log::scan(bytes, entry, activation.is_some(), end));
+        let scanned = scanned.map_err(|error| error.in_file(&name))?;
         logs.push((*entry, scanned.batches));
         if let Cut::Through(point) = cut
             && point.log == entry.number
@@ -140,12 +141,19 @@ pub(super) struct Replay<'a> {
     catalog: &'a mut Catalog,
     last: Sequence,
     replayed: u64,
+    /// Whether damage of a segment stops it. It must where the kills are what hides superseded rows.
+    strict: bool,
 }
 
 impl<'a> Replay<'a> {
     /// Goes on behind what a version holds.
     pub(super) fn new(version: &'a Version, memtable: &'a Memtable, counts: &'a Counts, catalog: &'a mut Catalog) -> Self {
-        Self { version, memtable, counts, catalog, last: version.flushed_through, replayed: 0 }
+        Self { version, memtable, counts, catalog, last: version.flushed_through, replayed: 0, strict: true }
+    }
+
+    /// The same for `repair`, which asks the memtable for every id before it believes a segment: damage there does not stop it.
+    pub(super) fn salvaging(version: &'a Version, memtable: &'a Memtable, counts: &'a Counts, catalog: &'a mut Catalog) -> Self {
+        Self { strict: false, ..Self::new(version, memtable, counts, catalog) }
     }
 
     /// Applies one batch, unless the version holds it already.
@@ -198,10 +206,11 @@ impl<'a> Replay<'a> {
 
     /// Marks the segment row that this write supersedes.
     fn kill(&self, collection: u32, id: &[u8], death: Death) -> Result<()> {
-        if let Some(version) = self.version.collections.get(&collection)
-            && let Some((live, row)) = version.find(id, death.at)?
-        {
-            live.pending.insert(row, death);
+        let Some(version) = self.version.collections.get(&collection) else { return Ok(()) };
+        match version.find(id, death.at) {
+            Ok(Some((live, row))) => live.pending.insert(row, death),
+            Err(error) if self.strict => return Err(error),
+            Ok(None) | Err(_) => {}
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::{
     flush::flush_all,
     format::names::LOCK,
     io::{Storage, fs::Directory},
-    memtable::MemRow,
+    memtable::{Lookup, MemRow},
     options::{Background, Options},
     sync::Arc,
     types::Ordinal,
@@ -47,7 +47,8 @@ pub struct Lost {
 impl Database {
     /// Salvages every undamaged record of a damaged database into a new one and says exactly what was lost. The source is only read.
     ///
-    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. A damaged log is read up to its damage. Without a usable manifest, older
+    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. A damaged log is read up to its damage. Where it cannot be read which
+    /// rows of a segment are dead, these may be back unless a newer copy was saved; the report says how many. Without a usable manifest, older
     /// ones are tried, then the segment files alone: their collections are named `recovered-<dimension>`, with metric l2.
     ///
     /// # Errors
@@ -164,12 +165,15 @@ fn write_collection(db: &Database, salvaged: SalvagedCollection, lost: &mut Vec<
 fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeMap<Vec<u8>, Place> {
     let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
     let mut segments: Vec<&Arc<LiveSegment>> = salvaged.segments.iter().collect();
-    // Only where kills were lost is an id in two segments; then the later one is the newer.
-    segments.sort_by_key(|live| live.segment.max_sequence());
+    // Only where kills were lost is an id in two segments. Then a row that a readable kill set leaves alive is the newer: a merge may have
+    // given the older copy's segment the higher sequence.
+    segments.sort_by_key(|live| (!salvaged.doubtful.contains(&live.entry.id), live.segment.max_sequence()));
     for live in segments {
         for row in (0..live.segment.rows()).filter(|row| live.is_live(*row, u64::MAX)) {
             let mut id = Vec::new();
             match live.segment.id_of(row, &mut id) {
+                // The log knows better, also where damage kept it from marking the row as dead.
+                Ok(()) if !matches!(salvaged.memtable.get(salvaged.meta.id, &id, u64::MAX), Lookup::Absent) => {}
                 Ok(()) => drop(places.insert(id, Place::Segment(Arc::clone(live), row))),
                 Err(error) => losses.add(None, &error),
             }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{recover::Replay, repair::Lost};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         segment_file::{FileFooter, TAIL_BYTES},
     },
     io::{FileInfo, Storage},
-    log::{LogBatch, find_activation},
+    log::{LogBatch, LogEnd, check_identity, check_length, find_activation},
     manifest::{manifest_numbers, read_manifest, survey},
     memtable::Memtable,
     options::Options,
@@ -31,6 +31,8 @@ pub(super) struct SalvagedCollection {
     pub(super) meta: Arc<CollectionMeta>,
     pub(super) next_ordinal: Ordinal,
     pub(super) segments: Vec<Arc<LiveSegment>>,
+    /// Those whose kill set cannot be read: what they hold may be dead.
+    pub(super) doubtful: BTreeSet<SegmentId>,
     /// What the logs held, of all collections.
     pub(super) memtable: Arc<Memtable>,
 }
@@ -75,9 +77,10 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     }
     let mut catalog = Catalog { next_collection: manifest.next_collection, ..Catalog::default() };
     let mut collections = BTreeMap::new();
+    let mut doubtful = BTreeSet::new();
     for entry in &manifest.collections {
         let meta = Arc::new(CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric });
-        let runs = open_segments(options, entry, &files, &failures, &mut lost).into_iter().map(|live| vec![live]).collect();
+        let runs = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful).into_iter().map(|live| vec![live]).collect();
         catalog.collections.insert(entry.id, Arc::clone(&meta));
         catalog.next_ordinals.insert(entry.id, entry.next_ordinal);
         collections.insert(entry.id, Arc::new(CollectionVersion { meta, next_ordinal: entry.next_ordinal, runs }));
@@ -89,6 +92,7 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
         meta: Arc::clone(meta),
         next_ordinal: catalog.next_ordinals.get(&meta.id).copied().unwrap_or_default(),
         segments: version.collections.get(&meta.id).map(|collection| collection.segments().cloned().collect()).unwrap_or_default(),
+        doubtful: doubtful.clone(),
         memtable: Arc::clone(&memtable),
     });
     Ok(Salvage { collections: salvaged.collect(), lost })
@@ -100,6 +104,7 @@ fn open_segments(
     files: &BTreeMap<FileNumber, Arc<SegmentFile>>,
     failures: &BTreeMap<FileNumber, Error>,
     lost: &mut Vec<Lost>,
+    doubtful: &mut BTreeSet<SegmentId>,
 ) -> Vec<Arc<LiveSegment>> {
     let mut segments = Vec::new();
     for entry in collection.runs.iter().flatten() {
@@ -119,7 +124,10 @@ fn open_segments(
         };
         let kills = entry.kills.map(|kills| read_kills(files, entry, &kills));
         let kills = kills.transpose().unwrap_or_else(|error| {
-            note(lost, &collection.name, 0, format!("records deleted or superseded may be back, their kill set cannot be read: {error}"));
+            let (dead, rows) = (entry.kills.map_or(0, |kills| kills.count), entry.rows);
+            let reason = format!("{dead} of {rows} records were deleted or superseded and may be back: which ones cannot be read: {error}");
+            note(lost, &collection.name, 0, reason);
+            doubtful.insert(entry.id);
             None
         });
         let kills = Arc::new(kills.unwrap_or_else(|| KillSet::empty(entry.rows)));
@@ -143,7 +151,7 @@ fn replay_logs(
     lost: &mut Vec<Lost>,
 ) {
     let counts = Counts::default();
-    let mut replay = Replay::new(version, memtable, &counts, catalog);
+    let mut replay = Replay::salvaging(version, memtable, &counts, catalog);
     let mut logs = Vec::new();
     for entry in &manifest.logs {
         let name = log_name(entry.number);
@@ -161,11 +169,22 @@ fn replay_logs(
         let salvaged = crate::log::salvage(bytes, entry, end);
         let name = log_name(entry.number);
         let failed = salvaged.batches.iter().find_map(|batch: &LogBatch| replay.batch(batch).err());
-        let damage = failed.or(salvaged.damage);
-        if let Some(damage) = damage {
+        if let Some(damage) = failed.or(salvaged.damage) {
             let stranded = salvaged.stranded.len();
             note(lost, "", 0, format!("{}; {stranded} whole batches behind it are lost", damage.in_file(name)));
             break;
+        }
+        // Frames tell by themselves which log they are of: whatever is wrong around them, all that could be read was.
+        let first = manifest.logs.first().is_some_and(|first| first.number == entry.number);
+        let around = check_identity(bytes, manifest.database, entry)
+            .and_then(|()| if end.is_none() { check_length(bytes, LogEnd::Tail) } else { Ok(()) })
+            .and_then(|()| match find_activation(bytes, entry) {
+                None if first => Err(Error::corruption("the activation record is missing in both places").at(4096)),
+                _ => Ok(()),
+            });
+        if let Err(damage) = around {
+            let read = salvaged.batches.len();
+            note(lost, "", 0, format!("{}; {read} whole batches were read, more may be lost", damage.in_file(name)));
         }
     }
 }
@@ -211,7 +230,13 @@ fn from_segment_files(storage: &dyn Storage, options: &Options, names: &[FileInf
     let collections = (1..).zip(by_dimension).filter_map(|(id, (elements, segments))| {
         let dimension = segments.first()?.segment.dimension();
         let meta = CollectionMeta { id, name: format!("recovered-{elements}"), dimension, metric: Metric::L2 };
-        Some(SalvagedCollection { meta: Arc::new(meta), next_ordinal: 0, segments, memtable: Arc::new(Memtable::new()) })
+        Some(SalvagedCollection {
+            meta: Arc::new(meta),
+            next_ordinal: 0,
+            segments,
+            doubtful: BTreeSet::new(),
+            memtable: Arc::new(Memtable::new()),
+        })
     });
     Ok(Salvage { collections: collections.collect(), lost })
 }

@@ -30,6 +30,8 @@ pub struct CollectionStats {
 /// let stats = db.stats()?;
 /// assert_eq!(stats.collections[0].count, 1);
 /// assert!(stats.log_syncs >= 1 && stats.log_bytes_written > 8);
+/// assert!(db.collection("docs")?.contains("a")?);
+/// assert_eq!(db.stats()?.memtable_hits, 1);
 /// # Ok::<(), varvite::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,6 +77,14 @@ pub struct Stats {
     pub stalls: u64,
     /// Time that writes were slowed down, in total.
     pub stall_time: Duration,
+    /// Look-ups by id, those of writes among them.
+    pub lookups: u64,
+    /// Look-ups that a memtable answered.
+    pub memtable_hits: u64,
+    /// Segments whose id hash was asked, over all look-ups.
+    pub segments_asked: u64,
+    /// Of those, segments that hold the id; the hash of all others answered "not here".
+    pub segments_hit: u64,
     /// Damage that did not stop the open, as text.
     pub damages: Vec<String>,
     /// Why the last flush or compaction failed, if it did.
@@ -102,13 +112,23 @@ impl Database {
         stats.collections.sort_by(|a, b| a.name.cmp(&b.name));
         stats.live_bytes = reading.view.version.segments().map(|live| live.live_bytes()).sum();
         stats.memtable_bytes = reading.view.memtables().map(|memtable| memtable.bytes() as u64).sum();
-        if let Inner::Writer(writer) = &*self.inner {
-            add_counters(&writer.shared, &mut stats);
-            stats.damages = writer.damages.iter().map(ToString::to_string).collect();
-        } else {
-            let files = reading.view.version.segments().map(|live| (live.entry.file, live.segment.file().entry().len));
-            stats.total_bytes = files.collect::<std::collections::BTreeMap<_, _>>().into_values().sum();
-        }
+        let (lookups, probes) = reading.view.lookups.total();
+        (stats.lookups, stats.memtable_hits) = (lookups, probes.in_memtable);
+        (stats.segments_asked, stats.segments_hit) = (probes.asked, probes.held);
+        let storage = match &*self.inner {
+            Inner::Writer(writer) => {
+                add_counters(&writer.shared, &mut stats);
+                stats.damages = writer.damages.iter().map(ToString::to_string).collect();
+                &*writer.shared.storage
+            }
+            Inner::Reader(reader) => {
+                let files = reading.view.version.segments().map(|live| (live.entry.file, live.segment.file().entry().len));
+                stats.total_bytes = files.collect::<std::collections::BTreeMap<_, _>>().into_values().sum();
+                reader.storage()
+            }
+        };
+        let names = storage.list().unwrap_or_default();
+        stats.log_bytes = names.iter().filter(|info| info.name.starts_with("log-")).map(|info| info.len).sum();
         stats.dead_bytes = stats.total_bytes.saturating_sub(stats.live_bytes);
         Ok(stats)
     }
@@ -120,8 +140,6 @@ fn add_counters(shared: &Shared, stats: &mut Stats) {
         stats.total_bytes = publisher.files().values().map(|named| named.entry.len).sum();
         stats.pinned_bytes = publisher.pinned_bytes();
     }
-    let names = shared.storage.list().unwrap_or_default();
-    stats.log_bytes = names.iter().filter(|info| info.name.starts_with("log-")).map(|info| info.len).sum();
     let counters = &shared.counters;
     stats.batches = counters.batches.get();
     stats.records = counters.records.get();

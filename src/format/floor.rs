@@ -114,6 +114,9 @@ fn decode_slot(slot: &[u8], offset: u64) -> Result<(Floor, Option<Error>)> {
     if slot_offset(floor.generation) != offset {
         return Err(Error::corruption(format!("generation {} stands in the wrong slot", floor.generation)).at(64));
     }
+    if floor.generation.max(floor.floor) > u64::MAX - (1 << 32) {
+        return Err(Error::corruption("a generation or floor beyond anything that was ever counted").at(64));
+    }
     let len = reader.remaining();
     Ok((floor, reader.zeros(len).err()))
 }

@@ -33,6 +33,8 @@ use super::{Crc, Reader};
 use crate::error::{Error, Result};
 use crate::types::{FileId, FileNumber, Sequence};
 
+/// A log has this length before a manifest names it.
+pub(crate) const LOG_BYTES_MIN: u64 = 256 << 10;
 /// Where the first frame stands.
 pub(crate) const FRAMES_START: u64 = 12_288;
 /// Length of a frame's header.

@@ -6,6 +6,6 @@ mod verify;
 mod writer;
 
 pub(crate) use beacon::Beacon;
-pub(crate) use reader::{LogBatch, LogEnd, activation, scan};
+pub(crate) use reader::{LogBatch, LogEnd, activation, check_length, scan};
 pub(crate) use verify::{Role, check_identity, find_activation, salvage, verify};
 pub(crate) use writer::{AppendError, LogWriter, SpareLog};

@@ -3,7 +3,7 @@ use crate::{
     format::{
         crc,
         identity::{FileKind, Identity},
-        log::{ACTIVATION_OFFSETS, Activation, Chain, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes},
+        log::{ACTIVATION_OFFSETS, Activation, Chain, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, LOG_BYTES_MIN, frame_bytes},
         manifest::{LogEntry, Sealed},
     },
     types::{BATCH_BYTES_MAX, FileId, Sequence},
@@ -63,6 +63,18 @@ pub(crate) fn activation(bytes: &[u8], database: FileId, entry: &LogEntry) -> Re
         (None, Some(_)) | (None, None) => Ok(None),
         (Some(activation), _) => Ok(Some(activation)),
     }
+}
+
+/// Refuses a log that was cut short: what was cut off may have held batches, and the frames that proved them durable.
+///
+/// A log of a known end tells by itself whether it is all there.
+pub(crate) fn check_length(bytes: &[u8], end: LogEnd) -> Result<()> {
+    let len = bytes.len() as u64;
+    if len >= LOG_BYTES_MIN || !matches!(end, LogEnd::Tail) {
+        return Ok(());
+    }
+    let message = format!("cut short: {len} bytes long, but a log has at least {LOG_BYTES_MIN}; batches may be missing");
+    Err(Error::corruption(message).at(len))
 }
 
 /// Reads the frames of a log file; one that was never activated has none.

@@ -3,7 +3,10 @@ use crate::{
     format::{
         crc,
         identity::{FileKind, Identity},
-        log::{ACTIVATION_OFFSETS, Activation, Chain, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes},
+        log::{
+            ACTIVATION_OFFSETS, Activation, Chain, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, LOG_BYTES_MIN,
+            frame_bytes,
+        },
         manifest::{LogEntry, Sealed},
         names::log_name,
     },
@@ -13,7 +16,7 @@ use crate::{
 };
 
 /// Smallest preallocation; an idle database keeps two files of this size.
-const ALLOCATION_MIN: u64 = 256 << 10;
+const ALLOCATION_MIN: u64 = LOG_BYTES_MIN;
 /// Largest step of preallocation.
 const ALLOCATION_STEP_MAX: u64 = 8 << 20;
 

@@ -41,15 +41,14 @@ pub(super) fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
 
 pub(super) fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
     let bytes = read(storage, FLOOR)?;
-    if bytes.len() != FLOOR_BYTES {
+    let decoded = if bytes.len() == FLOOR_BYTES {
+        floor::decode(&bytes)
+    } else {
         let damage = Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len()));
         // One whole slot still tells the floor; less does not.
-        let mut decoded =
-            bytes.get(..SLOT_BYTES).map_or_else(|| Err(damage.clone()), floor::decode).map_err(|error| error.in_file(FLOOR))?;
-        decoded.damages.push(damage.in_file(FLOOR));
-        return Ok(decoded);
-    }
-    let mut decoded = floor::decode(&bytes).map_err(|error| error.in_file(FLOOR))?;
+        bytes.get(..SLOT_BYTES).map_or(Err(damage), |_| floor::decode(&bytes))
+    };
+    let mut decoded = decoded.map_err(|error| error.in_file(FLOOR))?;
     decoded.damages = decoded.damages.into_iter().map(|error| error.in_file(FLOOR)).collect();
     Ok(decoded)
 }

@@ -12,10 +12,17 @@ use crate::sync::Arc;
 pub(crate) struct SegmentFile {
     name: String,
     entry: FileEntry,
-    file: Arc<dyn ReadFile>,
-    mapping: Option<Bytes>,
+    content: Content,
     footer: FileFooter,
     footer_offset: u64,
+}
+
+/// How its bytes are read.
+#[derive(Debug)]
+enum Content {
+    /// The descriptor is closed once the file is mapped: a large database has more files than a process may have descriptors.
+    Mapped(Bytes),
+    Open(Arc<dyn ReadFile>),
 }
 
 impl SegmentFile {
@@ -37,17 +44,20 @@ impl SegmentFile {
         let name = segment_name(entry.number);
         let io = |action: &str, source| Error::io(format_args!("{action} {name}"), source).in_file(name.as_str());
         let len = file.len().map_err(|source| io("get the length of", source))?;
-        let mapping = match mode {
-            ReadMode::Mapped => Some(file.map().map_err(|source| io("map", source))?),
-            ReadMode::Copied => None,
+        let (content, mapped_len) = match mode {
+            ReadMode::Mapped => {
+                let mapping = file.map().map_err(|source| io("map", source))?;
+                let mapped_len = mapping.len() as u64;
+                (Content::Mapped(mapping), mapped_len)
+            }
+            ReadMode::Copied => (Content::Open(file), len),
         };
-        let mapped_len = mapping.as_ref().map_or(len, |bytes| bytes.len() as u64);
         if len != entry.len || mapped_len != entry.len {
             let message = format!("{len} bytes long, but the manifest says {}", entry.len);
             return Err(Error::corruption(message).in_file(name));
         }
         let (footer, footer_offset) = (FileFooter::default(), 0);
-        let mut opened = Self { name, entry: entry.clone(), file, mapping, footer, footer_offset };
+        let mut opened = Self { name, entry: entry.clone(), content, footer, footer_offset };
         opened.check_identity()?;
         (opened.footer, opened.footer_offset) = opened.read_footer()?;
         Ok(Arc::new(opened))
@@ -106,10 +116,11 @@ impl SegmentFile {
             return Err(Error::corruption(message).at(offset).in_file(&self.name));
         }
         let cut = || Error::corruption("the file was cut short while open").at(offset).in_file(&self.name);
-        if let Some(mapping) = &self.mapping {
-            return mapping.slice(offset as usize, len as usize).ok_or_else(cut);
-        }
-        Bytes::filled(len as usize, |buffer| self.file.read_at(offset, buffer)).map_err(|source| match source.kind() {
+        let file = match &self.content {
+            Content::Mapped(mapping) => return mapping.slice(offset as usize, len as usize).ok_or_else(cut),
+            Content::Open(file) => file,
+        };
+        Bytes::filled(len as usize, |buffer| file.read_at(offset, buffer)).map_err(|source| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => cut(),
             _ => Error::io(format_args!("read {}", self.name), source).in_file(&self.name).at(offset),
         })
@@ -137,11 +148,6 @@ impl SegmentFile {
 
     /// Whether reads are slices of a mapping.
     pub(super) fn is_mapped(&self) -> bool {
-        self.mapping.is_some()
-    }
-
-    /// How many names it has.
-    pub(crate) fn links(&self) -> Result<u64> {
-        self.file.links().map_err(|source| Error::io(format_args!("count the links of {}", self.name), source).in_file(&self.name))
+        matches!(self.content, Content::Mapped(_))
     }
 }

@@ -74,6 +74,18 @@ impl KillSet {
         self.count
     }
 
+    /// Number of dead rows in a range.
+    pub(crate) fn count_in(&self, rows: std::ops::Range<u32>) -> u32 {
+        let words = (rows.start / 64) as usize..(rows.end.div_ceil(64) as usize).min(self.words.len());
+        let inside = |index: usize| {
+            let first = index as u32 * 64;
+            let low = u64::MAX << rows.start.saturating_sub(first).min(63);
+            let high = u64::MAX >> (first + 63).saturating_sub(rows.end - 1).min(63);
+            low & high
+        };
+        words.map(|index| (self.words.get(index).copied().unwrap_or(0) & inside(index)).count_ones()).sum()
+    }
+
     /// The dead rows in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip((0u32..).step_by(64)).flat_map(|(&word, first)| {
@@ -112,6 +124,11 @@ mod tests {
             prop_assert_eq!(set.count() as usize, tree.len());
             prop_assert!((0..rows + 70).all(|row| set.contains(row) == tree.contains(&row)));
             prop_assert!(set.iter().eq(tree.iter().copied()));
+            for start in (0..rows).step_by(7) {
+                for end in (start..=rows).step_by(13) {
+                    prop_assert_eq!(set.count_in(start..end) as usize, tree.range(start..end).count());
+                }
+            }
             let block = set.to_block(5).unwrap();
             let back = KillSet::from_block(&KillBlock::decode(&block.encode()).unwrap());
             prop_assert_eq!(back, set);

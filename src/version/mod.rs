@@ -21,5 +21,5 @@ pub(crate) use publisher::{Draft, Kills, NamedFile, Publisher, rehome_kills, wri
 pub(crate) use shared::{Parts, Shared, WriterState};
 pub(crate) use snapshot::{Found, Reading};
 pub(crate) use splitter::{Splitter, segment_bytes};
-pub(crate) use version_set::{CollectionVersion, LiveSegment, Sample, Version, arrange};
+pub(crate) use version_set::{CollectionVersion, LiveSegment, Version, arrange};
 pub(crate) use view::{Frozen, View};

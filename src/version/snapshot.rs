@@ -2,6 +2,7 @@ use super::{CollectionMeta, CollectionVersion, LiveSegment, View};
 use crate::{
     error::{Error, Result},
     memtable::{Lookup, MemRow},
+    observe::Probes,
     sync::Arc,
     types::{CollectionId, Sequence},
 };
@@ -41,14 +42,23 @@ impl Reading {
 
     /// Memtables first, then one segment a run.
     pub(crate) fn find(&self, collection: CollectionId, id: &[u8]) -> Result<Option<Found>> {
+        let mut probes = Probes::default();
+        let found = self.probe(collection, id, &mut probes);
+        self.view.lookups.add(id, probes);
+        found
+    }
+
+    fn probe(&self, collection: CollectionId, id: &[u8], probes: &mut Probes) -> Result<Option<Found>> {
         for memtable in self.view.memtables() {
-            match memtable.get(collection, id, self.sequence) {
+            let lookup = memtable.get(collection, id, self.sequence);
+            probes.in_memtable = u64::from(!matches!(lookup, Lookup::Absent));
+            match lookup {
                 Lookup::Row(row) => return Ok(Some(Found::Memtable(row))),
                 Lookup::Deleted => return Ok(None),
                 Lookup::Absent => {}
             }
         }
         let Some(version) = self.version(collection) else { return Ok(None) };
-        Ok(version.find(id, self.sequence)?.map(|(live, row)| Found::Segment(Arc::clone(live), row)))
+        Ok(version.probe(id, self.sequence, probes)?.map(|(live, row)| Found::Segment(Arc::clone(live), row)))
     }
 }

@@ -4,8 +4,9 @@ use super::{CollectionMeta, Pending};
 use crate::{
     error::{Error, Result},
     format::manifest::{CollectionEntry, SegmentEntry},
+    observe::Probes,
     segment::{KillSet, Segment},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     types::{CollectionId, FileNumber, Ordinal, SegmentId, Sequence},
 };
 
@@ -21,12 +22,7 @@ pub(crate) struct LiveSegment {
     pub(crate) pending: Arc<Pending>,
     /// First and last id; unknown if their block is damaged.
     bounds: Option<IdBounds>,
-    /// Read once.
-    sample: Arc<OnceLock<Option<Sample>>>,
 }
-
-/// Every 64th id or so with its row.
-pub(crate) type Sample = Arc<[(Box<[u8]>, u32)]>;
 
 /// First and last id.
 type IdBounds = (Box<[u8]>, Box<[u8]>);
@@ -39,12 +35,12 @@ impl LiveSegment {
             Some(id.into_boxed_slice())
         };
         let bounds = id_of(0).zip(segment.rows().checked_sub(1).and_then(id_of));
-        Self { segment, entry, kills, pending, bounds, sample: Arc::default() }
+        Self { segment, entry, kills, pending, bounds }
     }
 
     /// The same segment with another kill set or place of it.
     pub(crate) fn with(&self, entry: SegmentEntry, kills: Arc<KillSet>, pending: Arc<Pending>) -> Self {
-        Self { segment: Arc::clone(&self.segment), entry, kills, pending, bounds: self.bounds.clone(), sample: Arc::clone(&self.sample) }
+        Self { segment: Arc::clone(&self.segment), entry, kills, pending, bounds: self.bounds.clone() }
     }
 
     /// Whether a row is visible at a sequence of the view this version belongs to.
@@ -60,18 +56,6 @@ impl LiveSegment {
     /// Its share of bytes that live rows occupy.
     pub(crate) fn live_bytes(&self) -> u64 {
         (u128::from(self.entry.len) * u128::from(self.live_rows()) / u128::from(self.segment.rows().max(1))) as u64
-    }
-
-    /// Ids spread over the segment with their rows, to estimate what lies in a range; `None` if one cannot be read.
-    pub(crate) fn sample(&self) -> Option<Sample> {
-        self.sample.get_or_init(|| self.read_sample()).clone()
-    }
-
-    fn read_sample(&self) -> Option<Sample> {
-        let rows = self.segment.rows();
-        let step = (rows / 64).max(1);
-        let mut id = Vec::new();
-        (step..rows).step_by(step as usize).map(|row| self.segment.id_of(row, &mut id).ok().map(|()| (id.as_slice().into(), row))).collect()
     }
 
     pub(crate) fn bounds(&self) -> Option<(&[u8], &[u8])> {
@@ -166,6 +150,11 @@ impl CollectionVersion {
 
     /// The live row of an id. A damaged segment is an error only if no other one holds the id.
     pub(crate) fn find(&self, id: &[u8], at: Sequence) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
+        self.probe(id, at, &mut Probes::default())
+    }
+
+    /// [`Self::find`], which also counts what it asked.
+    pub(crate) fn probe(&self, id: &[u8], at: Sequence, probes: &mut Probes) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
         let mut damage: Option<Error> = None;
         for run in &self.runs {
             let candidates = if run.iter().all(|live| live.bounds.is_some()) {
@@ -175,9 +164,15 @@ impl CollectionVersion {
                 run
             };
             for live in candidates.iter().filter(|live| live.may_hold(id)) {
+                probes.asked += 1;
                 match live.segment.find(id) {
-                    Ok(Some(row)) if live.is_live(row, at) => return Ok(Some((live, row))),
-                    Ok(_) => {}
+                    Ok(Some(row)) => {
+                        probes.held += 1;
+                        if live.is_live(row, at) {
+                            return Ok(Some((live, row)));
+                        }
+                    }
+                    Ok(None) => {}
                     Err(error) => damage = damage.or(Some(error)),
                 }
             }

@@ -1,6 +1,7 @@
 use super::{Catalog, Counts, Version};
 use crate::{
     memtable::Memtable,
+    observe::Lookups,
     sync::{Arc, AtomicU64, Ordering},
     types::{FileNumber, Sequence},
 };
@@ -28,12 +29,14 @@ pub(crate) struct View {
     pub(crate) frozen: Option<Arc<Frozen>>,
     pub(crate) version: Arc<Version>,
     pub(crate) counts: Counts,
+    /// Of all views of a database.
+    pub(crate) lookups: Arc<Lookups>,
     visible: AtomicU64,
 }
 
 impl View {
     pub(crate) fn new(catalog: Arc<Catalog>, active: Arc<Memtable>, version: Arc<Version>, counts: Counts, visible: Sequence) -> Self {
-        Self { catalog, active, frozen: None, version, counts, visible: AtomicU64::new(visible) }
+        Self { catalog, active, frozen: None, version, counts, lookups: Arc::default(), visible: AtomicU64::new(visible) }
     }
 
     /// The highest sequence that reads may see.
@@ -57,6 +60,7 @@ impl View {
             frozen: self.frozen.clone(),
             version: Arc::clone(&self.version),
             counts: self.counts.latest(),
+            lookups: Arc::clone(&self.lookups),
             visible: AtomicU64::new(self.visible()),
         }
     }

@@ -6,10 +6,10 @@ use super::{
     resolve::resolve,
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     log::{AppendError, Beacon},
     options::Durability,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, AtomicBool, Condvar, Mutex, Ordering},
     types::{Death, Sequence},
     version::{CollectionMeta, Reading, Shared, View, WriterState},
 };
@@ -30,6 +30,8 @@ struct Ticket {
     batch: Option<WriteBatch>,
     synced: bool,
     result: Mutex<Option<Result<Outcome>>>,
+    /// Stays true when the result was taken.
+    is_answered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -84,7 +86,7 @@ impl Committer {
     }
 
     fn submit(&self, batch: Option<WriteBatch>, synced: bool) -> Result<Outcome> {
-        let ticket = Arc::new(Ticket { batch, synced, result: Mutex::new(None) });
+        let ticket = Arc::new(Ticket { batch, synced, result: Mutex::new(None), is_answered: AtomicBool::new(false) });
         let mut queue = self.queue.lock();
         queue.waiting.push_back(Arc::clone(&ticket));
         loop {
@@ -98,9 +100,9 @@ impl Committer {
             queue.leading = true;
             let group = take_group(&mut queue.waiting);
             drop(queue);
-            let _turn = Turn(self);
+            let turn = Turn { committer: self, group: &group };
             self.lead(&group);
-            drop(_turn);
+            drop(turn);
             queue = self.queue.lock();
         }
     }
@@ -197,13 +199,21 @@ impl Committer {
     }
 }
 
-/// Gives up leadership, whatever happened.
-struct Turn<'a>(&'a Committer);
+/// Gives up leadership, whatever happened. A leader that panicked leaves nobody waiting, and nobody writing on what it left half done.
+struct Turn<'a> {
+    committer: &'a Committer,
+    group: &'a [Arc<Ticket>],
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.queue.lock().leading = false;
-        self.0.turn.notify_all();
+        let unanswered = self.group.iter().filter(|ticket| !ticket.is_answered.load(Ordering::Acquire));
+        for ticket in unanswered {
+            let error = Error::new(ErrorKind::Poisoned, "the thread that wrote for this one panicked");
+            finish(ticket, Err(self.committer.shared.poison(error)));
+        }
+        self.committer.queue.lock().leading = false;
+        self.committer.turn.notify_all();
     }
 }
 
@@ -222,6 +232,7 @@ fn take_group(waiting: &mut VecDeque<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
 
 fn finish(ticket: &Ticket, result: Result<Outcome>) {
     *ticket.result.lock() = Some(result);
+    ticket.is_answered.store(true, Ordering::Release);
 }
 
 /// Puts a logged group into the memtable and makes it visible. Returns its last sequence.

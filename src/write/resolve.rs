@@ -132,7 +132,7 @@ fn resolve_write(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, ba
         let next = group.catalog.next_ordinals.entry(write.collection).or_default();
         undo.ordinals.push((write.collection, *next));
         let ordinal = *next;
-        *next += 1;
+        *next = next.saturating_add(1);
         Existing { ordinal, payload: Vec::new(), vector: Vec::new(), victim: Victim::None }
     });
     let payload = match &write.patch {

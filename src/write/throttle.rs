@@ -1,20 +1,20 @@
 use std::time::Duration;
 
-use crate::{error::Result, options::Background, version::Shared};
+use crate::{error::Result, version::Shared};
 
 /// Longest delay of a write that is slowed down to keep room: compaction is behind, but gets there.
 const DELAY_MAX: Duration = Duration::from_millis(100);
 /// Longest wait of a write while the room is used up: compaction must free some first.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Slows a writer down before it queues a batch, so that memtables stay in their budget and files in their bound.
+/// Slows a writer down before it queues a batch, so that memtables stay in their budget and files in their bound. For databases with threads:
+/// without them nobody would free anything meanwhile.
 ///
 /// # Errors
 /// What stops the flush, once no memory is left to go on without it.
 pub(crate) fn throttle(shared: &Shared, bytes: usize) -> Result<()> {
     let started = shared.clock().elapsed();
-    // Without threads nobody would free anything meanwhile.
-    let mut waited = shared.options.background == Background::Threads && keep_room(shared, bytes, started)?;
+    let mut waited = keep_room(shared, bytes, started)?;
     loop {
         let seen = shared.changes();
         let view = shared.view();

@@ -1,19 +1,22 @@
 //! A storage that calls back in the middle of an operation: what "meanwhile" means, without threads.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     sync::{Arc, Mutex},
 };
 
 use varvite::io::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile};
 
-type Hook = Box<dyn FnOnce() + Send>;
+type Hook = Box<dyn FnOnce() -> io::Result<()> + Send>;
+/// Each with how the name of the file begins whose sync it waits for.
+type Hooks = Arc<Mutex<VecDeque<(&'static str, Hook)>>>;
 
-/// Passes everything on to another storage. The hook runs once, before the next segment file is synced.
+/// Passes everything on to another storage. The hooks run once each, in their order, before a file is synced; an error is that of the sync.
 #[derive(Clone)]
 pub struct Hooked {
     inner: Arc<dyn Storage>,
-    hook: Arc<Mutex<Option<Hook>>>,
+    hooks: Hooks,
 }
 
 impl fmt::Debug for Hooked {
@@ -24,26 +27,34 @@ impl fmt::Debug for Hooked {
 
 impl Hooked {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, hook: Arc::new(Mutex::new(None)) }
+        Self { inner, hooks: Hooks::default() }
     }
 
     pub fn at_next_segment(&self, hook: impl FnOnce() + Send + 'static) {
-        *self.hook.lock().unwrap() = Some(Box::new(hook));
+        self.at_next_sync("seg-", move || {
+            hook();
+            Ok(())
+        });
     }
 
-    /// Whether the hook has run.
+    pub fn at_next_sync(&self, name: &'static str, hook: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        self.hooks.lock().unwrap().push_back((name, Box::new(hook)));
+    }
+
+    /// Whether all hooks have run.
     pub fn has_run(&self) -> bool {
-        self.hook.lock().unwrap().is_none()
+        self.hooks.lock().unwrap().is_empty()
     }
 
     fn watch(&self, name: &str, file: Arc<dyn WriteFile>) -> Arc<dyn WriteFile> {
-        if name.starts_with("seg-") { Arc::new(Watched { file, hook: Arc::clone(&self.hook) }) } else { file }
+        Arc::new(Watched { file, name: name.to_owned(), hooks: Arc::clone(&self.hooks) })
     }
 }
 
 struct Watched {
     file: Arc<dyn WriteFile>,
-    hook: Arc<Mutex<Option<Hook>>>,
+    name: String,
+    hooks: Hooks,
 }
 
 impl fmt::Debug for Watched {
@@ -67,9 +78,12 @@ impl WriteFile for Watched {
 
     fn sync_data(&self) -> io::Result<()> {
         // Taken before it runs: what it does may come through here.
-        let hook = self.hook.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook();
+        let hook = {
+            let mut hooks = self.hooks.lock().unwrap();
+            if hooks.front().is_some_and(|(name, _)| self.name.starts_with(name)) { hooks.pop_front() } else { None }
+        };
+        if let Some((_, hook)) = hook {
+            hook()?;
         }
         self.file.sync_data()
     }

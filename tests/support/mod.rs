@@ -1,12 +1,17 @@
 //! What the tests of crashes, faults and models share: the model, steps that run on both, and the oracle.
 #![allow(dead_code, unreachable_pub, reason = "every test crate uses another part")]
 
+pub mod blunt;
+pub mod child;
+pub mod damage;
 pub mod generated;
 pub mod hooked;
+pub mod kill;
 pub mod machine;
 pub mod oracle;
 pub mod reading;
 pub mod state;
+pub mod subjects;
 pub mod workload;
 
 /// SplitMix64: reproducible, and independent of any crate's version.

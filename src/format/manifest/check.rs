@@ -5,12 +5,15 @@ use crate::error::{Error, Result};
 use crate::format::log::FRAMES_START;
 use crate::format::{identity, kills};
 
+/// No counter comes this close to its end: only forged bytes hold such a number, and what counts on from it would overflow.
+const ROOM: u64 = 1 << 32;
 /// Segments and kill blocks start on multiples of this.
 const ALIGN: u64 = 64;
 
 impl Manifest {
     /// Numbers are unique and below the next one; what segments name is there.
     pub(super) fn check(&self) -> Result<()> {
+        self.check_counters()?;
         self.check_files()?;
         ascending("collection ids", self.collections.iter().map(|collection| collection.id))?;
         for collection in &self.collections {
@@ -19,6 +22,18 @@ impl Manifest {
         let segments = || self.collections.iter().flat_map(|collection| collection.runs.iter().flatten());
         unique("segment ids", segments().map(|segment| segment.id).collect())?;
         unique("collection names", self.collections.iter().map(|collection| collection.name.as_str()).collect())
+    }
+
+    fn check_counters(&self) -> Result<()> {
+        let counters = [("number", self.number), ("flushed_through", self.flushed_through), ("next_file", self.next_file)];
+        let all = counters.into_iter().chain([("next_segment", self.next_segment)]);
+        if let Some((name, value)) = all.into_iter().find(|(_, value)| *value > u64::MAX - ROOM) {
+            return Err(wrong(format!("{name} {value} is beyond anything that was ever counted")));
+        }
+        if self.next_collection == u32::MAX {
+            return Err(wrong("no collection id is left"));
+        }
+        Ok(())
     }
 
     fn check_files(&self) -> Result<()> {
