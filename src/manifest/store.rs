@@ -160,10 +160,10 @@ fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Resul
     storage.remove(FLOOR)
 }
 
-/// What is wrong with FLOOR beside the slot that was used. If the newest manifest is the one above the floor, the other slot may have been under
-/// way to name it when the power was cut: it cannot be told from a damaged one, so the remedy says both.
+/// What is wrong with FLOOR beside the slot that was used. If the newest manifest is above the floor, the other slot may have been under way to
+/// name it, or one before it, when the power was cut: it cannot be told from a damaged one, so the remedy says both.
 pub(super) fn floor_damages(decoded: floor::Decoded, newest: Option<u64>) -> Vec<Error> {
-    let raising = newest == Some(decoded.floor.floor + 1);
+    let raising = newest.is_some_and(|newest| newest > decoded.floor.floor);
     let told = |error: Error| if raising { error.with_remedy("a power cut leaves this too; opening for writing mends it") } else { error };
     decoded.damages.into_iter().map(told).collect()
 }
