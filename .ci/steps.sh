@@ -182,9 +182,12 @@ bans() {
     cargo deny --offline check bans licenses sources
 }
 
-# A small seeded budget; campaigns are run by hand: docs/reliability.md.
-torture_crash() {
-    cargo run --profile torture -p varvite-torture -- crash --seed 1 --budget "${TORTURE_BUDGET:-15s}" --json
+# torture LAYER BUDGET: a small seeded budget; campaigns are run by hand: docs/reliability.md.
+torture() {
+    local said
+    said=$(cargo run --profile torture -p varvite-torture -- "$1" --seed 1 --budget "${TORTURE_BUDGET:-$2}" --json)
+    printf '%s\n' "$said"
+    case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
 # shellcheck disable=SC2034 # used by those who source this file
@@ -218,5 +221,8 @@ quick_steps() {
     "$run" bans bans
     "$run" packaging packaging
     "$run" demo demo
-    "$run" torture-crash torture_crash
+    "$run" torture-crash torture crash 15s
+    "$run" torture-faults torture faults 15s
+    "$run" torture-kill torture kill 10s
+    "$run" torture-powercut torture powercut 10s
 }

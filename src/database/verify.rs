@@ -17,7 +17,7 @@ use crate::{
     options::{ChecksumMode, Options},
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::FileNumber,
+    types::{FileId, FileNumber},
 };
 
 /// Attempts to check a directory that a writer changes meanwhile.
@@ -95,7 +95,7 @@ fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut
     }
     let mut check = Check { storage, options, report: VerifyReport { damages: survey.damages, ..VerifyReport::default() } };
     if let Some(manifest) = &survey.manifest {
-        check.lock_file(names);
+        check.lock_file(names, manifest.database);
         check.logs(manifest, cut);
         let files = check.segment_files(manifest);
         for collection in &manifest.collections {
@@ -125,11 +125,16 @@ impl Check<'_> {
         result.map_err(|error| self.damage(error)).ok()
     }
 
-    /// LOCK holds no data; it only has to be ours, once it has been written.
-    fn lock_file(&mut self, names: &[FileInfo]) {
-        if names.iter().any(|info| info.name == LOCK && info.len > 0) {
-            let checked = self.read(LOCK).and_then(|bytes| Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK)));
-            self.note(checked);
+    /// LOCK holds no data; it only has to be ours, as far as it was written: it is never synced, so a power cut may keep its length alone, or a
+    /// part of it among zeros.
+    fn lock_file(&mut self, names: &[FileInfo], database: FileId) {
+        if !names.iter().any(|info| info.name == LOCK && info.len > 0) {
+            return;
+        }
+        let Some(bytes) = self.note(self.read(LOCK)) else { return };
+        let whole = Identity { kind: FileKind::Lock, database, number: 0, file: FileId::default() }.encode();
+        if !bytes.iter().zip(whole).all(|(byte, expected)| *byte == expected || *byte == 0) {
+            self.note(Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK)));
         }
     }
 

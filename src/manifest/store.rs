@@ -100,8 +100,10 @@ impl ManifestStore {
             ))
             .in_file(name));
         }
-        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name)).chain(decoded.damages).collect();
-        Ok(Some(Loaded { manifest: loaded.manifest, floor: decoded.floor, damages }))
+        let floor = decoded.floor;
+        let of_floor = floor_damages(decoded, Some(newest));
+        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name)).chain(of_floor).collect();
+        Ok(Some(Loaded { manifest: loaded.manifest, floor, damages }))
     }
 
     /// Goes on from what [`Self::load`] found.
@@ -156,6 +158,14 @@ fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Resul
     }
     storage.sync_names()?;
     storage.remove(FLOOR)
+}
+
+/// What is wrong with FLOOR beside the slot that was used. If the newest manifest is above the floor, the other slot may have been under way to
+/// name it, or one before it, when the power was cut: it cannot be told from a damaged one, so the remedy says both.
+pub(super) fn floor_damages(decoded: floor::Decoded, newest: Option<u64>) -> Vec<Error> {
+    let raising = newest.is_some_and(|newest| newest > decoded.floor.floor);
+    let told = |error: Error| if raising { error.with_remedy("a power cut leaves this too; opening for writing mends it") } else { error };
+    decoded.damages.into_iter().map(told).collect()
 }
 
 pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {

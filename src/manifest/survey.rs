@@ -1,6 +1,6 @@
 //! What FLOOR and the manifests of a directory say, damaged or not: for `verify` and `repair`.
 
-use super::store::{missing, read, read_floor};
+use super::store::{floor_damages, missing, read, read_floor};
 use crate::{
     error::{Error, Result},
     format::{
@@ -38,17 +38,17 @@ pub(crate) fn survey(storage: &dyn Storage, names: &[FileInfo]) -> Survey {
     for info in names.iter().filter(|info| info.name == FLOOR) {
         survey.note_file(info.len);
     }
+    let newest = manifest_numbers(names).first().copied();
     match read_floor(storage) {
         Ok(decoded) => {
             survey.floor = Some(decoded.floor);
-            survey.damages.extend(decoded.damages);
+            survey.damages.extend(floor_damages(decoded, newest));
         }
         Err(_) if survey.files == 0 => {
             survey.damages.push(Error::corruption("the file is missing, so a lost manifest would go unnoticed").in_file(FLOOR));
         }
         Err(error) => survey.damages.push(error),
     }
-    let newest = manifest_numbers(names).first().copied();
     if let Some(newest) = newest {
         match read_manifest(storage, newest) {
             Ok((manifest, damages, bytes)) => {

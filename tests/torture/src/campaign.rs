@@ -161,6 +161,12 @@ impl Campaign {
         }
     }
 
+    /// The layer cannot run here; nothing is counted.
+    pub fn skip(&self, why: String) {
+        *self.skipped.lock().unwrap() = Some(why);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Runs a body on every thread.
     pub fn on_threads(&self, threads_default: usize, body: impl Fn(&Self) + Sync) {
         let threads = self.common.threads.unwrap_or(threads_default).max(1);

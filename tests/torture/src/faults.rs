@@ -6,7 +6,7 @@
 
 use varvite::{
     ErrorKind,
-    io::simulated::{CrashPlan, Fault, OperationKind, SimulatedDisk},
+    io::simulated::{CrashPlan, Fault, Operation, OperationKind, SimulatedDisk},
 };
 
 use crate::{
@@ -107,10 +107,10 @@ pub fn explore(campaign: &Campaign) {
                     continue;
                 }
             };
-            for (at, kind) in operations.iter().enumerate() {
+            for operation in &operations {
                 campaign.count("calls", 1);
-                for site in sites(*kind) {
-                    one(campaign, seed, at as u64, *kind, &site);
+                for site in sites(operation.kind) {
+                    one(campaign, seed, operation.number, Place::of(operation), &site);
                 }
                 campaign.progress("faults");
                 if campaign.is_over() {
@@ -119,17 +119,17 @@ pub fn explore(campaign: &Campaign) {
             }
             let step = (peak - least) / DEVICES + 1;
             for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
-                one(campaign, seed, bytes, OperationKind::Write, &site);
+                one(campaign, seed, bytes, Place::default(), &site);
             }
             campaign.count("workloads in full", 1);
         }
     });
 }
 
-fn one(campaign: &Campaign, seed: u64, at: u64, kind: OperationKind, site: &Site) {
+fn one(campaign: &Campaign, seed: u64, at: u64, place: Place, site: &Site) {
     let case = format!("{seed}/{at}/{}{}", site.name, if site.lasting { "!" } else { "" });
     campaign.count("faults", 1);
-    match caught(|| Run::new(seed, at, kind, site.clone()).whole()) {
+    match caught(|| Run::new(seed, at, place, site.clone()).whole()) {
         Ok(told) => {
             campaign.count("runs with an error", u64::from(told.errors > 0));
             campaign.count("poisoned", u64::from(told.poisoned));
@@ -145,18 +145,18 @@ pub fn replay(case: &str) -> Result<String, String> {
     let (Ok(seed), Ok(at)) = (seed.parse(), at.parse::<u64>()) else { return Err(format!("{case:?} is not SEED/OPERATION/FAULT")) };
     let (operations, ..) = caught(|| dry_run(seed))?;
     if name == "full" {
-        let told = caught(|| Run::new(seed, at, OperationKind::Write, Site::full(at).1).whole())?;
+        let told = caught(|| Run::new(seed, at, Place::default(), Site::full(at).1).whole())?;
         return Ok(format!("{told:?}; 0 violations"));
     }
-    let kind = *operations.get(at as usize).ok_or_else(|| format!("the workload has only {} operations", operations.len()))?;
+    let operation = operations.get(at as usize).ok_or_else(|| format!("the workload has only {} operations", operations.len()))?;
     let wanted = |site: &Site| site.name == name.trim_end_matches('!') && site.lasting == name.ends_with('!');
-    let site = sites(kind).into_iter().find(wanted).ok_or_else(|| format!("a {kind:?} cannot meet {name}"))?;
-    let told = caught(|| Run::new(seed, at, kind, site).whole())?;
-    Ok(format!("{kind:?}: {told:?}; 0 violations"))
+    let site = sites(operation.kind).into_iter().find(wanted).ok_or_else(|| format!("a {:?} cannot meet {name}", operation.kind))?;
+    let told = caught(|| Run::new(seed, at, Place::of(operation), site).whole())?;
+    Ok(format!("{:?} of {:?}: {told:?}; 0 violations", operation.kind, operation.name))
 }
 
 /// The operations of a run without faults, and the bytes that it takes: to create the database, and at most after a step.
-fn dry_run(seed: u64) -> (Vec<OperationKind>, u64, u64) {
+fn dry_run(seed: u64) -> (Vec<Operation>, u64, u64) {
     let disk = SimulatedDisk::new(seed);
     disk.record_trace(true);
     let mut machine = Machine::new(disk);
@@ -169,7 +169,7 @@ fn dry_run(seed: u64) -> (Vec<OperationKind>, u64, u64) {
     }
     let trace = machine.disk.trace();
     machine.kill();
-    (trace.iter().map(|operation| operation.kind).collect(), least, peak)
+    (trace, least, peak)
 }
 
 /// What a run came to.
@@ -181,22 +181,35 @@ struct Told {
     went_on: bool,
 }
 
+/// What operation fails.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// By its kind, not necessarily by its fault.
+    on_sync: bool,
+    on_lock: bool,
+}
+
+impl Place {
+    fn of(operation: &Operation) -> Self {
+        let on_sync = matches!(operation.kind, OperationKind::SyncData | OperationKind::SyncNames);
+        Self { on_sync, on_lock: operation.name == "LOCK" }
+    }
+}
+
 struct Run {
     machine: Machine,
     steps: Vec<Step>,
     at: u64,
-    /// A sync by its kind, not necessarily by its fault.
-    on_sync: bool,
+    place: Place,
     site: Site,
     told: Told,
 }
 
 impl Run {
-    fn new(seed: u64, at: u64, kind: OperationKind, site: Site) -> Self {
+    fn new(seed: u64, at: u64, place: Place, site: Site) -> Self {
         let disk = SimulatedDisk::new(seed);
         site.inject(&disk, at);
-        let on_sync = matches!(kind, OperationKind::SyncData | OperationKind::SyncNames);
-        Self { machine: Machine::new(disk), steps: generated(seed, STEPS), at, on_sync, site, told: Told::default() }
+        Self { machine: Machine::new(disk), steps: generated(seed, STEPS), at, place, site, told: Told::default() }
     }
 
     fn whole(mut self) -> Told {
@@ -208,6 +221,10 @@ impl Run {
         let mut while_full = 0;
         for step in &steps {
             let fired_before = self.fired();
+            // What readers beside the writer go by: without it they see an older state, until the next synced write.
+            if self.place.on_lock && fired_before && matches!(step, Step::Beside) {
+                continue;
+            }
             let known = self.machine.history.len();
             match self.machine.step(step) {
                 Ok(()) => self.told.went_on |= self.told.errors > 0 && !self.told.poisoned,
@@ -225,7 +242,7 @@ impl Run {
             }
             // A failed sync of an open handle: nothing is acknowledged any more. What opens or closes has no handle left to poison; a file for
             // which the sync finds no space is given up.
-            if self.on_sync && self.site.poisons() && self.fired() && !fired_before && !matches!(step, Step::Reopen) {
+            if self.place.on_sync && self.site.poisons() && self.fired() && !fired_before && !matches!(step, Step::Reopen) {
                 self.must_be_poisoned(step);
             }
         }

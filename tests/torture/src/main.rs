@@ -14,14 +14,16 @@
 mod campaign;
 mod crash;
 mod faults;
+mod kill;
+mod powercut;
 mod quiet;
 #[path = "../../support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use campaign::{Common, run};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Tries to make varvite lose or falsify data. Exit codes: 0 nothing found (or SKIPPED), 1 a promise is broken, 2 usage.
 #[derive(Parser)]
@@ -37,11 +39,38 @@ enum Layer {
     Crash(Common),
     /// Every storage call of a workload fails, in every way, once and for good. A case is a workload; a budget of time may end within one.
     Faults(Common),
+    /// SIGKILL of a writing process with several threads, at random moments. A case is a database that is killed 40 times.
+    Kill(Common),
+    /// Power cuts of real file systems (ext4, XFS) under a writing process; needs root. A case is a file system that is cut 40 times.
+    Powercut(Common),
+    #[command(hide = true)]
+    KillChild(Child),
+    #[command(hide = true)]
+    PowercutChild(Child),
+}
+
+/// A process that is killed.
+#[derive(Args)]
+struct Child {
+    #[arg(long)]
+    path: PathBuf,
+    #[arg(long)]
+    seed: u64,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().layer {
         Layer::Crash(common) => run("crash", &common, crash::replay, crash::explore),
         Layer::Faults(common) => run("faults", &common, faults::replay, faults::explore),
+        Layer::Kill(common) => run("kill", &common, kill::replay, kill::explore),
+        Layer::Powercut(common) => run("powercut", &common, powercut::replay, powercut::explore),
+        Layer::KillChild(Child { path, seed }) => {
+            support::kill::write_until_killed(&path, seed);
+            ExitCode::SUCCESS
+        }
+        Layer::PowercutChild(Child { path, seed }) => {
+            powercut::writer::write_until_cut(&path, seed);
+            ExitCode::SUCCESS
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     quiet::caught,
     support::{
         Random,
-        oracle::{check_recovered, recovered},
+        oracle::{check_recovered, check_undamaged, recovered},
         state::Model,
     },
 };
@@ -23,6 +23,8 @@ const DEPTH_MAX: usize = 2;
 /// One in so many distinct images has its recovery cut everywhere; one in so many of those again.
 const RECOVERIES_CUT: [u64; DEPTH_MAX] = [160, 500];
 
+/// One in so many images is verified before it is recovered: what a power cut may leave is no damage.
+const VERIFIED: u64 = 4;
 /// A second recovery is examined for everything that a first one left anew. Logs that no manifest names come back by the crash, and differ
 /// from image to image: for those alone it is examined once in so many times.
 const SECOND_RECOVERIES: u64 = 16;
@@ -110,6 +112,9 @@ impl<'a> Explorer<'a> {
         let cut = RECOVERIES_CUT.get(depth).is_some_and(|one_in| self.random.below(*one_in) == 0);
         image.record_crash_points(cut);
         let examined = caught(|| {
+            if hash.is_multiple_of(VERIFIED) {
+                check_undamaged(image, path);
+            }
             let (db, model) = recovered(image, legal, path);
             let points = image.take_crash_points();
             image.record_crash_points(false);
@@ -234,6 +239,7 @@ fn follow(seed: u64, point: &CrashPoint, legal: &[Model], ordinals: &[Model], de
     }
     image.record_crash_points(rest.is_some());
     let examined = caught(|| {
+        check_undamaged(&image, here);
         let (db, model) = recovered(&image, legal, here);
         let points = image.take_crash_points();
         image.record_crash_points(false);
