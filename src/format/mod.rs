@@ -25,5 +25,5 @@ mod worked_example;
 mod writer;
 
 pub(crate) use checksum::{Crc, crc};
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, first_nonzero};
 pub(crate) use writer::Put;

@@ -1,9 +1,11 @@
 use crate::{
     error::{Error, Result},
     format::{
-        crc,
+        crc, first_nonzero,
         identity::{FileKind, Identity},
-        log::{ACTIVATION_OFFSETS, Activation, Chain, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, LOG_BYTES_MIN, frame_bytes},
+        log::{
+            ACTIVATION_OFFSETS, Activation, Chain, FRAME_ALIGN, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, LOG_BYTES_MIN, frame_bytes,
+        },
         manifest::{LogEntry, Sealed},
     },
     types::{BATCH_BYTES_MAX, FileId, Sequence},
@@ -200,16 +202,15 @@ impl Frames<'_> {
 
     /// The proven durable-through: the greatest such field of any valid frame header, damage or not before it.
     pub(super) fn proven_behind(&self) -> u64 {
-        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        let rest = self.bytes.get(start..).unwrap_or_default();
+        let mut at = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let mut proven = self.durable;
-        for (index, word) in rest.chunks_exact(8).enumerate() {
-            // Free space is zero, and a valid header never starts with a zero length.
-            if word != [0; 8]
-                && let Some((header, _)) = self.header_at((start + index * 8) as u64)
-            {
+        // Free space is zero, and a valid header never starts with a zero length.
+        while let Some(zeros) = first_nonzero(self.bytes.get(at..).unwrap_or_default()) {
+            at += zeros / FRAME_ALIGN * FRAME_ALIGN;
+            if let Some((header, _)) = self.header_at(at as u64) {
                 proven = proven.max(header.durable_through);
             }
+            at += FRAME_ALIGN;
         }
         proven
     }

@@ -4,6 +4,7 @@ use super::reader::{Frames, LogBatch, LogEnd, scan};
 use crate::{
     error::{Error, Result},
     format::{
+        first_nonzero,
         identity::{FileKind, IDENTITY_BYTES, Identity},
         log::{ACTIVATION_BYTES, ACTIVATION_OFFSETS, Activation, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
         manifest::LogEntry,
@@ -87,7 +88,7 @@ fn check_zeros(bytes: &[u8], start: u64, end: u64) -> Result<()> {
     let Some(part) = bytes.get(start as usize..end as usize) else {
         return Err(Error::corruption(format!("{} bytes long: a log has at least {FRAMES_START}", bytes.len())).at(bytes.len() as u64));
     };
-    match part.iter().position(|&byte| byte != 0) {
+    match first_nonzero(part) {
         Some(index) => Err(Error::corruption("padding that is not zero").at(start + index as u64)),
         None => Ok(()),
     }
