@@ -190,19 +190,12 @@ torture() {
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
-# shellcheck disable=SC2034 # used by those who source this file
-fuzz_targets=(log segment manifest operations)
-
-# fuzz TARGET SECONDS: new inputs go to a corpus of their own, so that a run leaves the repository as it was.
+# fuzz SECONDS: so long with each target, with AddressSanitizer. New inputs stay out of the repository.
 fuzz() {
-    local target=$1 seconds=$2 fresh="$PWD/$logs/corpus/$1"
-    case $logs in /*) fresh="$logs/corpus/$1" ;; esac
     has rustup || skip "no rustup to find a nightly toolchain with"
     rustup toolchain list | grep -q '^nightly' || skip "no nightly toolchain"
     cargo fuzz --version || timeout 300 cargo install cargo-fuzz --locked || skip "cargo-fuzz is not installed and did not build in 300 s"
-    mkdir -p "$fresh"
-    cargo +nightly fuzz run "$target" "$fresh" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
+    SANITIZER=address bash fuzz/campaign "$1"
 }
 
 # quick_steps RUNNER: everything but fuzzing, each by RUNNER NAME COMMAND.

@@ -12,12 +12,18 @@
 #![cfg(feature = "fuzzing")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     panic::catch_unwind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use varvite::fuzzing;
+use varvite::{
+    Background, Database, Fields, Metadata, Metric, Options,
+    fuzzing::{self, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log, shorten_log},
+    io::simulated::SimulatedDisk,
+};
 
 /// The kept inputs of a target, by name. The package as published carries no corpus: there is nothing to replay there.
 fn inputs(target: &str) -> Option<Vec<PathBuf>> {
@@ -32,14 +38,15 @@ fn inputs(target: &str) -> Option<Vec<PathBuf>> {
     Some(inputs)
 }
 
-fn replay(target: &str, run: fn(&[u8])) {
+/// Runs every input as it is, and with its checksums made to fit, as the mutators do.
+fn replay(target: &str, run: fn(&[u8]), sign: fn(&[u8]) -> Vec<u8>) {
     let Some(inputs) = inputs(target) else { return };
     assert!(!inputs.is_empty(), "fuzz/corpus/{target} holds no input: fuzz/README.md says how to seed it");
     let failures: Vec<String> = inputs
         .iter()
         .filter(|path| {
             let Ok(data) = fs::read(path) else { return true };
-            catch_unwind(|| run(&data)).is_err()
+            catch_unwind(|| [data.clone(), sign(&data)].iter().for_each(|data| run(data))).is_err()
         })
         .map(|path| path.display().to_string())
         .collect();
@@ -49,20 +56,88 @@ fn replay(target: &str, run: fn(&[u8])) {
 
 #[test]
 fn log() {
-    replay("log", fuzzing::log);
+    replay("log", fuzzing::log, resign_short_log);
 }
 
 #[test]
 fn segment() {
-    replay("segment", fuzzing::segment);
+    replay("segment", fuzzing::segment, resign_segment);
 }
 
 #[test]
 fn manifest() {
-    replay("manifest", fuzzing::manifest);
+    replay("manifest", fuzzing::manifest, resign_manifest);
+}
+
+#[test]
+fn payload() {
+    replay("payload", fuzzing::payload, resign_payload);
+}
+
+#[test]
+fn pages() {
+    replay("pages", fuzzing::pages, resign_pages);
+}
+
+#[test]
+fn repair() {
+    replay("repair", fuzzing::repair, <[u8]>::to_vec);
 }
 
 #[test]
 fn operations() {
-    replay("operations", fuzzing::operations);
+    replay("operations", fuzzing::operations, <[u8]>::to_vec);
+}
+
+#[test]
+fn search() {
+    replay("search", fuzzing::search, <[u8]>::to_vec);
+}
+
+/// A small database on a simulated disk, so that its bytes are the same every time: the seeds of the decoders.
+fn seeds() -> BTreeMap<String, Vec<u8>> {
+    let disk = SimulatedDisk::new(1);
+    let options = Options { background: Background::Inline, ..Options::default() };
+    let db = Database::open_on(Arc::new(disk.clone()), options).unwrap();
+    let docs = db.create_collection("docs", 3, Metric::Cosine).unwrap();
+    let mut seeds = BTreeMap::new();
+    for index in 0..20_u8 {
+        let vector = [f32::from(index), 1.0, -0.5];
+        let fields = Fields::from(&vector).with_document(format!("text {index}")).with_uri("file:///a");
+        let metadata = Metadata::new().with("year", i64::from(index)).with("title", "a");
+        docs.upsert([b'd', index], fields.with_metadata(metadata)).unwrap();
+        if index == 9 {
+            seeds.insert("log/seed-batches".to_owned(), longest(&disk, "log-", shorten_log));
+            db.flush().unwrap();
+        }
+    }
+    docs.delete([b'd', 2]).unwrap();
+    docs.upsert([b'd', 3], &[0.0, 0.0, 0.0]).unwrap();
+    let payload = docs.get([b'd', 5]).unwrap().unwrap().encoded_payload().unwrap();
+    seeds.insert("payload/seed-record".to_owned(), [&[0], payload.as_slice()].concat());
+    db.flush().unwrap();
+    seeds.insert("segment/seed-rows-and-kills".to_owned(), longest(&disk, "seg-", <[u8]>::to_vec));
+    seeds.insert("manifest/seed-two-segments".to_owned(), longest(&disk, "MANIFEST-", <[u8]>::to_vec));
+    seeds
+}
+
+/// The longest file of a kind, in the shape that its target takes.
+fn longest(disk: &SimulatedDisk, kind: &str, shape: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let names = disk.names().into_iter().filter(|name| name.starts_with(kind));
+    names.map(|name| shape(&disk.read_all(&name).unwrap())).max_by_key(Vec::len).unwrap()
+}
+
+/// `VARVITE_SEEDS=write` writes them anew after the format has changed.
+#[test]
+fn seeds_are_what_the_engine_writes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    if !corpus.exists() {
+        return;
+    }
+    for (name, bytes) in seeds() {
+        if std::env::var_os("VARVITE_SEEDS").is_some() {
+            fs::write(corpus.join(&name), &bytes).unwrap();
+        }
+        assert!(fs::read(corpus.join(&name)).is_ok_and(|kept| kept == bytes), "fuzz/corpus/{name} is not what is written now");
+    }
 }

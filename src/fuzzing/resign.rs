@@ -4,6 +4,8 @@
 use super::{footer_of, resign_footer, sign, u32_at};
 use crate::format::{
     crc,
+    identity::IDENTITY_BYTES,
+    lock_page::{HOLDER_BYTES, Holder, POINT_BYTES},
     log::{ACTIVATION_BYTES, ACTIVATION_OFFSETS, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
     manifest::Manifest,
     segment_file::SegmentPlace,
@@ -36,6 +38,85 @@ pub fn resign_log(data: &[u8]) -> Vec<u8> {
         let prefix = [id.as_slice(), &(at as u64).to_le_bytes()].concat();
         sign(&mut signed, &prefix, at..at + 28, at + 28);
         at += frame_bytes(len);
+    }
+    signed
+}
+
+/// Where the parts of a log in short stand: in the short form, in the file, and how long they are.
+const SHORT_LOG: [(usize, usize, usize); 3] = [
+    (0, 0, IDENTITY_BYTES),
+    (IDENTITY_BYTES, ACTIVATION_OFFSETS[0] as usize, ACTIVATION_BYTES),
+    (IDENTITY_BYTES + ACTIVATION_BYTES, ACTIVATION_OFFSETS[1] as usize, ACTIVATION_BYTES),
+];
+const SHORT_FRAMES: usize = IDENTITY_BYTES + 2 * ACTIVATION_BYTES;
+
+/// The file that a log in short stands for: identity, the two activation records and the frames, each in its place.
+pub(super) fn lengthen_log(short: &[u8]) -> Vec<u8> {
+    let frames = short.get(SHORT_FRAMES..).unwrap_or_default();
+    let mut file = Vec::with_capacity(FRAMES_START as usize + frames.len());
+    file.resize(FRAMES_START as usize, 0);
+    for (from, to, len) in SHORT_LOG {
+        let part = short.get(from..).unwrap_or_default();
+        file.iter_mut().skip(to).zip(part.iter().take(len)).for_each(|(place, byte)| *place = *byte);
+    }
+    file.extend_from_slice(frames);
+    file
+}
+
+/// A log in short, as the target `log` takes it; never longer than it was.
+#[must_use]
+pub fn resign_short_log(short: &[u8]) -> Vec<u8> {
+    let mut signed = shorten_log(&resign_log(&lengthen_log(short)));
+    signed.resize(short.len(), 0);
+    signed
+}
+
+/// A log without the padding before its frames and the zeros behind them.
+#[must_use]
+pub fn shorten_log(file: &[u8]) -> Vec<u8> {
+    let parts = SHORT_LOG.iter().map(|(_, at, len)| file.get(*at..at + len).unwrap_or_default());
+    let mut short = parts.collect::<Vec<_>>().concat();
+    let frames = file.get(FRAMES_START as usize..).unwrap_or_default();
+    let end = frames.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    short.extend_from_slice(frames.get(..end).unwrap_or_default());
+    short
+}
+
+/// A payload block states the length that it has.
+#[must_use]
+pub fn resign_payload(data: &[u8]) -> Vec<u8> {
+    let mut signed = data.to_vec();
+    let stored = data.len().saturating_sub(25) as u32;
+    if data.first().is_some_and(|kind| kind % 2 == 1) {
+        put(&mut signed, 17, Some(stored.to_le_bytes()));
+        let is_plain = u32_at(data, 21) >> 31 == 0;
+        put(&mut signed, 21, is_plain.then_some(stored.to_le_bytes()));
+    }
+    signed
+}
+
+/// The checksums of FLOOR's slots, or of LOCK's parts.
+#[must_use]
+pub fn resign_pages(data: &[u8]) -> Vec<u8> {
+    let mut signed = data.to_vec();
+    let Some((kind, parts)) = signed.split_first_mut() else { return signed };
+    match *kind % 5 {
+        3 => {
+            let (first, second) = parts.split_at_mut(parts.len() / 2);
+            for slot in [first, second] {
+                sign(slot, &[], 0..60, 60);
+                sign(slot, &[], 0..80, 80);
+            }
+        }
+        4 => {
+            let host = parts.get(8..HOLDER_BYTES).and_then(|host| std::str::from_utf8(host).ok());
+            if let (Some(host), [a, b, c, d, ..]) = (host, &*parts) {
+                let holder = Holder { process: u32::from_le_bytes([*a, *b, *c, *d]), host: host.to_owned() };
+                parts.iter_mut().zip(holder.encode()).for_each(|(place, byte)| *place = byte);
+            }
+            sign(parts, &[], HOLDER_BYTES..HOLDER_BYTES + POINT_BYTES - 4, HOLDER_BYTES + POINT_BYTES - 4);
+        }
+        _ => {}
     }
     signed
 }

@@ -1,0 +1,9 @@
+#![no_main]
+//! Arbitrary bytes as the payload of a record, or as a block of them.
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_target!(|data: &[u8]| varvite::fuzzing::payload(data));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    varvite_fuzz::mutate(data, size, max_size, seed, varvite::fuzzing::resign_payload)
+});
