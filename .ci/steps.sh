@@ -190,6 +190,12 @@ torture() {
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
+# Built apart: every lock is one of the model checker.
+torture_schedules() {
+    RUSTFLAGS="--cfg shuttle" cargo run --profile torture -p varvite-torture --target-dir "$logs/shuttle" -- \
+        schedules --seed 1 --budget "${TORTURE_BUDGET:-10s}" --json
+}
+
 # fuzz SECONDS: so long with each target, with AddressSanitizer. New inputs stay out of the repository.
 fuzz() {
     has rustup || skip "no rustup to find a nightly toolchain with"
@@ -218,4 +224,5 @@ quick_steps() {
     "$run" torture-faults torture faults 15s
     "$run" torture-kill torture kill 10s
     "$run" torture-powercut torture powercut 10s
+    "$run" torture-schedules torture_schedules
 }

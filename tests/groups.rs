@@ -43,12 +43,17 @@ type Writers = Arc<Mutex<Vec<JoinHandle<varvite::Result<varvite::Commit>>>>>;
 
 /// Starts writers while the sync of the batch before them is going on, so that they are one group.
 fn start_writers_at_next_sync(storage: &Hooked, docs: &Collection) -> Writers {
+    start_inserts_at_next_sync(storage, docs, |number| [number])
+}
+
+/// The same with ids of choice.
+fn start_inserts_at_next_sync(storage: &Hooked, docs: &Collection, id: fn(u8) -> [u8; 1]) -> Writers {
     let writers = Writers::default();
     let (started, docs) = (Arc::clone(&writers), docs.clone());
     storage.at_next_sync("log-", move || {
         for number in 0..WRITERS {
             let docs = docs.clone();
-            started.lock().unwrap().push(std::thread::spawn(move || docs.insert([number], &[f32::from(number), 1.0])));
+            started.lock().unwrap().push(std::thread::spawn(move || docs.insert(id(number), &[f32::from(number), 1.0])));
         }
         // Time for them to queue. Those that come later are a group of their own, to which the same must happen.
         std::thread::sleep(Duration::from_millis(200));
@@ -76,6 +81,19 @@ fn a_failed_sync_is_the_failure_of_every_writer_of_its_group() {
     drop((docs, db));
     let db = open(&disk.crash(&CrashPlan::LoseAll)).unwrap();
     assert_eq!(db.collection("docs").unwrap().count().unwrap(), 1);
+}
+
+/// Simpler rule: who is refused is told at once. Then a record "exists already" that was written by another of the group, whose log failed.
+#[test]
+fn nobody_is_refused_for_a_record_that_never_came_to_be() {
+    let (_disk, storage, _db, docs) = database();
+    let writers = start_inserts_at_next_sync(&storage, &docs, |_| [7]);
+    storage.at_next_sync("log-", || Err(io::Error::from_raw_os_error(5)));
+    docs.insert("first", &[0.0, 0.0]).unwrap();
+    let answers = std::mem::take(&mut *writers.lock().unwrap()).into_iter().map(|writer| writer.join().unwrap().unwrap_err().kind());
+    let kinds: Vec<ErrorKind> = answers.collect();
+    assert!(storage.has_run() && kinds.len() == usize::from(WRITERS));
+    assert!(kinds.iter().all(|kind| matches!(kind, ErrorKind::Io | ErrorKind::Poisoned)), "{kinds:?}");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Threads.
 
-use std::{io, thread};
+use std::io;
+#[cfg(not(shuttle))]
+use std::thread;
+
+#[cfg(shuttle)]
+use shuttle::thread;
 
 /// A named background thread.
 #[derive(Debug)]

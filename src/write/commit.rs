@@ -135,12 +135,12 @@ impl Committer {
         }
         let view = shared.view();
         let mut group = Group::new(Reading::newest(Arc::clone(&view)), std::mem::take(&mut writer.catalog));
-        let mut syncs = Vec::new();
+        let (mut syncs, mut refused) = (Vec::new(), Vec::new());
         for ticket in tickets {
             match ticket.batch.as_ref().map(|batch| resolve(&mut group, batch)) {
                 None => syncs.push(ticket),
                 Some(Ok(())) => accepted.push(ticket),
-                Some(Err(error)) => finish(ticket, Err(error)),
+                Some(Err(error)) => refused.push((ticket, error)),
             }
         }
         let batches = accepted.len();
@@ -151,6 +151,10 @@ impl Committer {
         let logged = self.append(writer, &group, must_sync);
         if logged.is_err() {
             group.revert_all();
+        }
+        // Why they were refused may be a batch of this group: if that one fails, nothing is known of theirs.
+        for (ticket, error) in refused {
+            finish(ticket, Err(logged.as_ref().err().cloned().unwrap_or(error)));
         }
         let last = if logged.is_ok() { apply(shared, writer, &view, &mut group, first) } else { 0 };
         writer.catalog = group.catalog;

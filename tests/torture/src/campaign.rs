@@ -257,6 +257,7 @@ pub fn leading(layer: &str) -> &'static str {
         "crash" => "distinct images",
         "faults" => "faults",
         "kill" => "kills",
+        "schedules" => "schedules",
         _ => "cuts",
     }
 }

@@ -17,6 +17,8 @@ mod faults;
 mod kill;
 mod powercut;
 mod quiet;
+#[cfg(shuttle)]
+mod schedules;
 #[path = "../../support/mod.rs"]
 mod support;
 
@@ -43,6 +45,9 @@ enum Layer {
     Kill(Common),
     /// Power cuts of real file systems (ext4, XFS) under a writing process; needs root. A case is a file system that is cut 40 times.
     Powercut(Common),
+    /// The whole engine with its threads on a simulated disk, its schedules chosen by shuttle; needs a build with `--cfg shuttle`. A case is a
+    /// workload under 50 schedules.
+    Schedules(Common),
     #[command(hide = true)]
     KillChild(Child),
     #[command(hide = true)]
@@ -64,6 +69,15 @@ fn main() -> ExitCode {
         Layer::Faults(common) => run("faults", &common, faults::replay, faults::explore),
         Layer::Kill(common) => run("kill", &common, kill::replay, kill::explore),
         Layer::Powercut(common) => run("powercut", &common, powercut::replay, powercut::explore),
+        #[cfg(shuttle)]
+        Layer::Schedules(common) => run("schedules", &common, schedules::replay, schedules::explore),
+        #[cfg(not(shuttle))]
+        Layer::Schedules(common) => run(
+            "schedules",
+            &common,
+            |_| Err("not built for it".to_owned()),
+            |campaign| campaign.skip("built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...".to_owned()),
+        ),
         Layer::KillChild(Child { path, seed }) => {
             support::kill::write_until_killed(&path, seed);
             ExitCode::SUCCESS

@@ -12,6 +12,9 @@ thread_local! {
 /// From now on panics are kept for [`caught`], whichever thread they happen in.
 pub fn keep_panics() {
     set_hook(Box::new(|info| {
+        if std::env::var_os("TORTURE_LOUD").is_some() {
+            eprintln!("{info}\n{}", std::backtrace::Backtrace::force_capture());
+        }
         LAST.with(|last| last.borrow_mut().get_or_insert_with(|| info.to_string()).truncate(4000));
     }));
 }
