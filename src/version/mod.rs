@@ -17,7 +17,7 @@ pub(crate) use counts::Counts;
 pub(crate) use output::{Finished, OutputFile};
 pub(crate) use outputs::Outputs;
 pub(crate) use pending::Pending;
-pub(crate) use publisher::{Draft, Kills, NamedFile, Publisher, rehome_kills, write_kills};
+pub(crate) use publisher::{Draft, Kills, Loaded, NamedFile, Publisher, rehome_kills, write_kills};
 pub(crate) use shared::{Parts, Shared, WriterState};
 pub(crate) use snapshot::{Found, Reading};
 pub(crate) use splitter::{Splitter, segment_bytes};
