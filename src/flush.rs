@@ -54,6 +54,7 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 }
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
+    shared.check_healthy()?;
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
     let written = write(shared, publisher, view, frozen).inspect_err(|_| {
         // Best effort: what stays is an orphan that the next open collects.

@@ -43,7 +43,7 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
 ) -> Result<u64> {
     let writer = collection.inner().writer()?;
     let shared = &*writer.shared;
-    shared.check_healthy()?;
+    let _held = writer.hold()?;
     let mut load = Load::default();
     let result = load_all(shared, collection, entries, policy, &mut load);
     if result.is_err() && !shared.is_poisoned() {

@@ -6,6 +6,7 @@ mod output;
 mod outputs;
 mod pending;
 mod publisher;
+mod running;
 mod shared;
 mod snapshot;
 mod splitter;

@@ -92,6 +92,16 @@ impl Publisher {
         self.dead_since.retain(|number, _| self.files.contains_key(number));
     }
 
+    /// Whether a file is still in use.
+    pub(crate) fn names(&self, file: FileNumber) -> bool {
+        self.files.contains_key(&file)
+    }
+
+    /// Files that are of no use any more and could not be removed yet.
+    pub(crate) fn garbage(&self) -> &[String] {
+        &self.garbage
+    }
+
     /// Bytes of removed files that something still holds.
     pub(crate) fn pinned_bytes(&self) -> u64 {
         self.removed.iter().filter(|(_, file)| file.strong_count() > 0).map(|(bytes, _)| bytes).sum()
