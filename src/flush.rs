@@ -32,7 +32,13 @@ fn name_spare(shared: &Shared, publisher: &mut Publisher, view: &View) -> Result
     if shared.is_poisoned() || shared.writer.lock().spare.is_some() {
         return Ok(());
     }
-    let draft = Draft { version: view.version.edited(|_| None), added: Vec::new(), spare: Some(shared.create_spare()?), retire: None };
+    let draft = Draft {
+        version: view.version.edited(|_| None),
+        added: Vec::new(),
+        spare: Some(shared.create_spare()?),
+        retire: None,
+        loaded: None,
+    };
     publisher.publish(shared, draft, |_| Ok(()))
 }
 
@@ -48,6 +54,7 @@ pub(crate) fn flush_all(shared: &Shared) -> Result<()> {
 }
 
 fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Frozen) -> Result<()> {
+    shared.check_healthy()?;
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
     let written = write(shared, publisher, view, frozen).inspect_err(|_| {
         // Best effort: what stays is an orphan that the next open collects.
@@ -59,7 +66,7 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     let added = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     let edited = version_segments(&version, &edits);
     outputs.published();
-    publisher.publish(shared, Draft { version, added, spare, retire: Some(frozen.log) }, |newest| {
+    publisher.publish(shared, Draft { version, added, spare, retire: Some(frozen.log), loaded: None }, |newest| {
         carry_pending(newest, frozen, &edited);
         for (piece, live) in placed.iter().zip(&new_segments) {
             // Rows that a newer memtable superseded meanwhile.

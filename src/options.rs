@@ -72,7 +72,7 @@ pub struct Options {
     /// Budget of all log files, in bytes. Default 128 MiB.
     pub log_bytes: u64,
     /// Memory of one merge beside its vectors (ids, index, payloads of the segment being built), in bytes: where it is used up, the segment
-    /// ends. Default 16 MiB.
+    /// ends. At least 64 KiB are taken. Default 16 MiB.
     pub merge_bytes: usize,
     /// Whether NaN and infinities are accepted (and kept bit-exactly). Default no: they are refused by name.
     pub allow_non_finite: bool,
@@ -117,6 +117,11 @@ impl Options {
     /// Size from which a segment is worth a file of its own, in bytes: a 32nd of what a flush writes, at most 1 MiB.
     pub(crate) fn grain(&self) -> u64 {
         (self.memtable_bytes as u64 / 64).clamp(1 << 10, 1 << 20)
+    }
+
+    /// Memory of one merge, in bytes: with less, segments would be too small to be of use.
+    pub(crate) fn merge_memory(&self) -> usize {
+        self.merge_bytes.max(64 << 10)
     }
 
     /// The same with another default durability.

@@ -24,6 +24,8 @@ pub(crate) struct Part {
 
 /// Runs a chosen compaction. `false` if what it chose is gone meanwhile. Damaged inputs are set aside, so that they stop no other work.
 pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
+    // Before it looks: a purge that does not see it is seen by it.
+    let _running = shared.compacting.begin();
     let version = Arc::clone(&shared.view().version);
     let result = match choice {
         Choice::Merge(merges) => run_merges(shared, &version, merges),

@@ -65,7 +65,9 @@ pub(crate) fn publish_parts(
     let added: Vec<_> = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     outputs.published();
     // The pending maps of a version are shared with what `rehome_kills` made of it.
-    publisher.publish(shared, Draft { version, added, spare: None, retire: None }, |newest| carry_pending(newest, &parts, &edit))?;
+    publisher.publish(shared, Draft { version, added, spare: None, retire: None, loaded: None }, |newest| {
+        carry_pending(newest, &parts, &edit)
+    })?;
     shared.counters.compaction_bytes.add(bytes);
     shared.counters.compactions.add(1);
     event!(bytes, "compaction published");

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct SegmentShape {
     pub(crate) id: SegmentId,
     pub(crate) bytes: u64,
+    /// What building it takes.
+    pub(crate) memory: u64,
     pub(crate) rows: u32,
     pub(crate) dead_rows: u32,
     pub(crate) first: Box<[u8]>,
@@ -109,7 +111,8 @@ pub(crate) struct FileShape {
     pub(crate) bytes: u64,
     /// Bytes of segments that nobody references.
     pub(crate) orphaned_bytes: u64,
-    /// Those, and bytes of dead rows.
+    /// What rewriting it would free: those, and bytes of dead rows. A file with a segment that was set aside stays, and frees nothing of the
+    /// former.
     pub(crate) dead_bytes: u64,
     /// Something deleted has been in it for `erase_after`.
     pub(crate) erase_due: bool,
@@ -124,6 +127,8 @@ pub(crate) struct Shape {
     pub(crate) memtable_bytes: u64,
     /// [`crate::Options::grain`].
     pub(crate) grain: u64,
+    /// [`crate::Options::merge_memory`]: at which a segment ends, whatever its size.
+    pub(crate) merge_bytes: u64,
 }
 
 impl Shape {
@@ -153,13 +158,15 @@ impl Shape {
             }
         }
         let files = file_shapes(shared, &publisher, &version);
-        Self { collections, files, memtable_bytes, grain: shared.options.grain() }
+        let merge_bytes = shared.options.merge_memory() as u64;
+        Self { collections, files, memtable_bytes, grain: shared.options.grain(), merge_bytes }
     }
 }
 
 fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     let (first, last) = live.bounds()?;
     let rows = live.segment.rows();
+    let stride = live.segment.dimension().stride() as u64;
     let counted = Arc::clone(live);
     let live_rows_in = move |range: &IdRange| {
         // Where ids cannot be read a merge will say so, and set the segment aside.
@@ -169,6 +176,8 @@ fn segment_shape(live: &Arc<LiveSegment>) -> Option<SegmentShape> {
     Some(SegmentShape {
         id: live.entry.id,
         bytes: live.entry.len,
+        // Everything but its vectors, and a hash for each row.
+        memory: live.entry.len.saturating_sub(u64::from(rows) * stride) + u64::from(rows) * 8,
         rows,
         dead_rows: live.kills.count(),
         first: first.into(),
@@ -188,7 +197,8 @@ struct Used {
 fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec<FileShape> {
     let now = shared.clock().unix_seconds();
     // Deleted bytes may wait in the log before, and in a segment that was merged away behind it: each takes its share of the time.
-    let is_due = |since: u64| u128::from(now.saturating_sub(since)) * 3000 >= shared.options.erase_after.as_millis();
+    // A clock that was set back says nothing of how long they have waited: rather too early.
+    let is_due = |since: u64| since > now || u128::from(now.saturating_sub(since)) * 3000 >= shared.options.erase_after.as_millis();
     // While writes go on, rewriting whatever holds a superseded row would rewrite everything all the time.
     let is_settled = shared.since_last_write() * 3 >= shared.options.erase_after;
     let mut used: BTreeMap<FileNumber, Used> = BTreeMap::new();
@@ -209,12 +219,13 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
         let Used { bytes, dead_rows_bytes, erase_due } = used.get(number).copied().unwrap_or_default();
         let orphaned = placed.saturating_sub(bytes);
         let orphaned_due = orphaned > 0 && is_due(publisher.dead_since(*number));
+        let stays = set_aside.contains(number);
         FileShape {
             number: *number,
             bytes: named.entry.len,
             orphaned_bytes: orphaned,
-            dead_bytes: orphaned + dead_rows_bytes,
-            erase_due: (erase_due || orphaned_due) && bytes > 0 && !set_aside.contains(number),
+            dead_bytes: if stays { dead_rows_bytes } else { orphaned + dead_rows_bytes },
+            erase_due: (erase_due || orphaned_due) && bytes > 0 && !stays,
         }
     };
     publisher.files().iter().map(shape).collect()

@@ -175,15 +175,18 @@ fn join_small(shape: &Shape, collection: &CollectionShape) -> Option<Merge> {
     let target = segment_bytes(collection.live_bytes(), shape.grain);
     let run = collection.bottom()?;
     let mut small: Vec<&SegmentShape> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut memory) = (0, 0);
     for segment in run {
-        if segment.bytes > target / 4 || bytes + segment.bytes > target {
+        // What is joined must fit one segment, in memory too: else it is cut again where it was, and joined again, without end.
+        let fits = bytes + segment.bytes <= target && memory + segment.memory <= shape.merge_bytes;
+        if segment.bytes > target / 4 || !fits {
             small.clear();
-            bytes = 0;
+            (bytes, memory) = (0, 0);
         }
         if segment.bytes <= target / 4 {
             small.push(segment);
             bytes += segment.bytes;
+            memory += segment.memory;
         }
         // Sixteen at a time: each byte is joined at most a few times on its way to a full segment.
         if small.len() >= 16 {

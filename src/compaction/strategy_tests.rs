@@ -22,7 +22,16 @@ fn segment(number: u64, ids: std::ops::Range<u64>, bytes: u64, dead: u32) -> Seg
         (0..rows).filter(|row| inside(&at(*row))).count() as u32 * (100 - dead) / 100
     };
     let (first, last) = (id(ids.start), id(ids.end - 1));
-    SegmentShape { id: number, bytes, rows, dead_rows: rows * dead / 100, first, last, live_rows_in: Arc::new(live_rows_in) }
+    SegmentShape {
+        id: number,
+        bytes,
+        memory: bytes / 16,
+        rows,
+        dead_rows: rows * dead / 100,
+        first,
+        last,
+        live_rows_in: Arc::new(live_rows_in),
+    }
 }
 
 fn collection(number: u32, runs: Vec<Vec<SegmentShape>>) -> CollectionShape {
@@ -39,7 +48,7 @@ fn shape(collections: Vec<CollectionShape>) -> Shape {
         erase_due: false,
     };
     let files = collections.iter().flat_map(|collection| collection.runs.iter().flatten()).map(file).collect();
-    Shape { collections, files, memtable_bytes: 32 * MB, grain: MB }
+    Shape { collections, files, memtable_bytes: 32 * MB, grain: MB, merge_bytes: 16 * MB }
 }
 
 fn merges(choice: Option<Choice>) -> Vec<Merge> {

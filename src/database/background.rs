@@ -120,10 +120,11 @@ fn report(shared: &Shared, result: &Result<()>, work: Work) {
     }
 }
 
-/// Runs one compaction if one is due.
+/// Runs one compaction if one is due. `false` only if none was: one whose inputs were gone, because another was faster, leaves work to be
+/// chosen anew.
 pub(crate) fn compact_step(shared: &Shared, mode: Mode) -> Result<bool> {
     let Some(choice) = choose(&Shape::of(shared), mode) else { return Ok(false) };
-    compaction::run(shared, &choice)
+    compaction::run(shared, &choice).map(|_| true)
 }
 
 /// Does what is due, in the writer's own thread, after its batch. The batch stands: what fails here is kept for `stats`, as that of a

@@ -10,8 +10,8 @@ use crate::{
     sync::Arc,
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
     version::{
-        CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, NamedFile, OutputFile, Pending, Publisher,
-        Shared, Version, arrange, rehome_kills, write_kills,
+        CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, Loaded, NamedFile, OutputFile, Pending,
+        Publisher, Shared, Version, arrange, rehome_kills, write_kills,
     },
     write::check_vector,
 };
@@ -43,7 +43,7 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
 ) -> Result<u64> {
     let writer = collection.inner().writer()?;
     let shared = &*writer.shared;
-    shared.check_healthy()?;
+    let _held = writer.hold()?;
     let mut load = Load::default();
     let result = load_all(shared, collection, entries, policy, &mut load);
     if result.is_err() && !shared.is_poisoned() {
@@ -169,8 +169,10 @@ fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>
     Ok(())
 }
 
-/// Takes ordinals for a piece of the input, so that no writer beside the load gets the same.
+/// Takes ordinals for a piece of the input, so that no writer beside the load gets the same; nor another load, whose publication, under the
+/// gate, gives its own back for a moment.
 fn reserve_ordinals(shared: &Shared, collection: &Collection, count: u64) -> Result<Ordinal> {
+    let _gate = shared.gate.lock();
     let mut writer = shared.writer.lock();
     let id = collection.target().collection;
     let Some(next) = writer.catalog.next_ordinals.get_mut(&id) else { return Err(Error::not_found("the collection was dropped")) };
@@ -233,17 +235,9 @@ pub(super) fn install_loaded(
     id: CollectionId,
     net: i64,
 ) -> Result<()> {
-    let sequence = shared.writer.lock().next_sequence;
-    version.flushed_through = sequence;
-    let next_ordinal = version.collections.get(&id).map_or(0, |collection| collection.next_ordinal);
-    publisher.publish(shared, Draft { version, added, spare: None, retire: None }, |_| Ok(()))?;
-    let mut writer = shared.writer.lock();
-    writer.next_sequence = sequence + 1;
-    writer.catalog.ordinal_used(id, next_ordinal.saturating_sub(1));
-    let view = shared.view();
-    view.counts.add(id, sequence, net);
-    view.set_visible(sequence);
-    Ok(())
+    version.flushed_through = shared.writer.lock().next_sequence;
+    let loaded = Some(Loaded { collection: id, net });
+    publisher.publish(shared, Draft { version, added, spare: None, retire: None, loaded }, |_| Ok(()))
 }
 
 /// First ordinal behind those of the loaded rows.

@@ -53,7 +53,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) committer: Arc<Committer>,
     workers: Mutex<Vec<Worker>>,
-    lock: Mutex<Option<Box<dyn Lock>>>,
+    lock: Mutex<Option<Arc<Box<dyn Lock>>>>,
     pub(crate) damages: Vec<Error>,
 }
 
@@ -139,7 +139,7 @@ impl Database {
         let committer = Arc::new(Committer::new(Arc::clone(&shared), beacon));
         let threads = shared.options.background == Background::Threads;
         let workers = if threads { background::start(&shared, &committer)? } else { Vec::new() };
-        let writer = Writer { shared, committer, workers: Mutex::new(workers), lock: Mutex::new(Some(lock)), damages };
+        let writer = Writer { shared, committer, workers: Mutex::new(workers), lock: Mutex::new(Some(Arc::new(lock))), damages };
         Ok(Self { inner: Arc::new(Inner::Writer(Box::new(writer))) })
     }
 
@@ -254,6 +254,7 @@ impl Database {
     /// As [`Database::flush`]; `Corruption` if a row cannot be read.
     pub fn compact(&self) -> Result<()> {
         let writer = self.inner.writer()?;
+        let _held = writer.hold()?;
         flush_all(&writer.shared)?;
         background::compact_all(&writer.shared, Mode::Full)
     }
@@ -264,6 +265,7 @@ impl Database {
     /// As [`Database::compact`].
     pub fn wait_idle(&self) -> Result<()> {
         let writer = self.inner.writer()?;
+        let _held = writer.hold()?;
         flush_all(&writer.shared)?;
         background::compact_all(&writer.shared, Mode::Idle)
     }
@@ -289,7 +291,8 @@ impl Database {
         }
     }
 
-    /// Stops background work, flushes and releases the lock. Other handles refuse to write from now on; their reads go on.
+    /// Stops background work, flushes and releases the lock. Other handles refuse to write from now on; their reads go on. A compaction, purge or
+    /// bulk load that another thread is in the middle of fails at its next file, and holds the lock until then.
     ///
     /// # Errors
     /// What kept the last writes from being flushed. They are in the log all the same if they were acknowledged.
@@ -378,9 +381,25 @@ impl Writer {
             return Ok(());
         }
         let result = if self.shared.is_poisoned() { self.shared.check_healthy() } else { flush_all(&self.shared) };
-        self.shared.poison(Error::new(ErrorKind::Closed, "the database was closed"));
+        self.refuse_writes();
         *self.lock.lock() = None;
         result
+    }
+
+    /// Stops writing once nobody is in the middle of it: a batch that was synced behind the next owner's look at the log would be lost.
+    fn refuse_writes(&self) {
+        let _gate = self.shared.gate.lock();
+        let _publisher = self.shared.publisher.lock();
+        let _writer = self.shared.writer.lock();
+        self.shared.poison(Error::new(ErrorKind::Closed, "the database was closed"));
+    }
+
+    /// For work that writes files outside of the locks that [`Writer::refuse_writes`] takes: until it is dropped nobody else may open the
+    /// database for writing, even if it is closed meanwhile.
+    pub(crate) fn hold(&self) -> Result<Arc<Box<dyn Lock>>> {
+        let held = self.lock.lock().clone();
+        self.shared.check_healthy()?;
+        held.ok_or_else(|| Error::new(ErrorKind::Closed, "the database was closed"))
     }
 }
 

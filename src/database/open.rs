@@ -144,7 +144,7 @@ fn discard_logs(storage: &dyn Storage, first: u64) {
 fn publish_as_is(shared: &Shared) -> Result<()> {
     let view = shared.view();
     let version = view.version.edited(|_| None);
-    let draft = Draft { version, added: Vec::new(), spare: None, retire: None };
+    let draft = Draft { version, added: Vec::new(), spare: None, retire: None, loaded: None };
     shared.publisher.lock().publish(shared, draft, |_| Ok(()))
 }
 

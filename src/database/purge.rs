@@ -5,7 +5,8 @@ use crate::{
     flush::flush_all,
     format::names::segment_name,
     options::Durability,
-    types::CollectionId,
+    types::{CollectionId, FileNumber},
+    version::Publisher,
     write::WriteBatch,
 };
 
@@ -25,6 +26,7 @@ pub struct PurgeReceipt {
 pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) -> Result<PurgeReceipt> {
     let writer = collection.inner().writer()?;
     let shared = &writer.shared;
+    let _held = writer.hold()?;
     let mut batch = WriteBatch::default();
     for id in ids {
         batch.delete(collection.target(), id)?;
@@ -34,31 +36,47 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     flush_all(shared)?;
     let mut receipt =
         PurgeReceipt { deleted: outcome.existed.iter().filter(|existed| **existed).count() as u64, ..PurgeReceipt::default() };
-    let mut linked = Vec::new();
+    let (mut linked, mut chosen) = (Vec::new(), Vec::new());
     run_until_done(shared, || {
         let choice = rewrite_choice(shared, id, ids)?;
-        receipt.files_rewritten.clear();
+        chosen.clear();
         if let Some(Choice::Rewrite(files)) = &choice {
+            chosen.clone_from(files);
             for number in files {
                 let name = segment_name(*number);
                 if shared.storage.open_read(&name).and_then(|file| file.links()).is_ok_and(|links| links > 1) {
                     linked.push(format!("{name}: it has another hard link (a checkpoint?)"));
                 }
-                receipt.files_rewritten.push(name);
             }
         }
         Ok(choice)
     })?;
+    // Those that began before the records were deleted have copied them, and give up or kill them at their end.
+    shared.compacting.wait_for_present();
     linked.sort();
     linked.dedup();
     receipt.cannot_vouch_for = linked;
-    let pinned = shared.publisher.lock().pinned_bytes();
+    vouch(&shared.publisher.lock(), &chosen, &mut receipt);
+    receipt.cannot_vouch_for.push("files that other processes keep open".to_owned());
+    receipt.cannot_vouch_for.push("blocks that the file system has freed and the device has not erased".to_owned());
+    Ok(receipt)
+}
+
+/// Says of each file that was to be rewritten whether it is gone.
+fn vouch(publisher: &Publisher, chosen: &[FileNumber], receipt: &mut PurgeReceipt) {
+    for number in chosen {
+        let name = segment_name(*number);
+        if publisher.names(*number) {
+            receipt.cannot_vouch_for.push(format!("{name}: it stays for the sake of a damaged segment, until `repair`"));
+        } else {
+            receipt.files_rewritten.push(name);
+        }
+    }
+    receipt.cannot_vouch_for.extend(publisher.garbage().iter().map(|name| format!("{name}: it could not be removed yet")));
+    let pinned = publisher.pinned_bytes();
     if pinned > 0 {
         receipt
             .cannot_vouch_for
             .push(format!("{pinned} bytes of removed files that snapshots, rows or iterators of this process keep open"));
     }
-    receipt.cannot_vouch_for.push("files that other processes keep open".to_owned());
-    receipt.cannot_vouch_for.push("blocks that the file system has freed and the device has not erased".to_owned());
-    Ok(receipt)
 }

@@ -23,6 +23,8 @@ pub(crate) struct OutputFile<'a> {
 
 impl<'a> OutputFile<'a> {
     pub(crate) fn create(shared: &'a Shared) -> Result<Self> {
+        // Once the database was closed the directory may be somebody else's.
+        shared.check_healthy()?;
         let (number, id) = (shared.next_file(), shared.random_id()?);
         let name = segment_name(number);
         let identity = Identity { kind: FileKind::Segment, database: shared.database, number, file: id };

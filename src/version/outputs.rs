@@ -73,7 +73,7 @@ impl<'a> Outputs<'a> {
 
     /// Memory that an open segment may take before it should end.
     pub(crate) fn memory_budget(&self) -> usize {
-        self.shared.options.merge_bytes
+        self.shared.options.merge_memory()
     }
 
     /// All segments built so far in finished files, in the order in which they were built.

@@ -12,7 +12,7 @@ use crate::{
     observe::event,
     segment::{KillSet, SegmentFile},
     sync::{Arc, Weak},
-    types::{FileId, FileNumber},
+    types::{CollectionId, FileId, FileNumber},
 };
 
 /// A file that the newest manifest names.
@@ -43,6 +43,15 @@ pub(crate) struct Draft {
     pub(crate) spare: Option<SpareLog>,
     /// Logs up to this number are flushed; the frozen memtable goes with them.
     pub(crate) retire: Option<FileNumber>,
+    /// A batch that is in the segments only.
+    pub(crate) loaded: Option<Loaded>,
+}
+
+/// What a version holds that no memtable did. It takes the next sequence, which is the version's `flushed_through`.
+pub(crate) struct Loaded {
+    pub(crate) collection: CollectionId,
+    /// Records more than before.
+    pub(crate) net: i64,
 }
 
 impl Publisher {
@@ -83,6 +92,16 @@ impl Publisher {
         self.dead_since.retain(|number, _| self.files.contains_key(number));
     }
 
+    /// Whether a file is still in use.
+    pub(crate) fn names(&self, file: FileNumber) -> bool {
+        self.files.contains_key(&file)
+    }
+
+    /// Files that are of no use any more and could not be removed yet.
+    pub(crate) fn garbage(&self) -> &[String] {
+        &self.garbage
+    }
+
     /// Bytes of removed files that something still holds.
     pub(crate) fn pinned_bytes(&self) -> u64 {
         self.removed.iter().filter(|(_, file)| file.strong_count() > 0).map(|(bytes, _)| bytes).sum()
@@ -94,7 +113,7 @@ impl Publisher {
     /// After `NoSpace` nothing has changed. Any other error has poisoned the database.
     pub(crate) fn publish(&mut self, shared: &Shared, draft: Draft, fill: impl FnOnce(&View) -> Result<()>) -> Result<()> {
         shared.check_healthy()?;
-        let Draft { version, added, spare, retire } = draft;
+        let Draft { version, added, spare, retire, loaded } = draft;
         let mut logs = {
             let mut writer = shared.writer.lock();
             writer.sync(&shared.counters).map_err(|error| shared.poison(error))?;
@@ -139,7 +158,7 @@ impl Publisher {
         self.note_dead(&version, shared.clock().unix_seconds());
         let live = version.segments().map(|live| live.live_bytes()).sum();
         shared.set_space(live, self.files.values().map(|named| named.entry.len).sum());
-        self.install(shared, version, spare, retire, fill)?;
+        self.install(shared, Installed { version, spare, retire, loaded }, fill)?;
         self.collect(shared, &unused, retired, manifest.number);
         Ok(())
     }
@@ -153,25 +172,30 @@ impl Publisher {
         Ok(())
     }
 
-    fn install(
-        &mut self,
-        shared: &Shared,
-        version: Version,
-        spare: Option<SpareLog>,
-        retire: Option<FileNumber>,
-        fill: impl FnOnce(&View) -> Result<()>,
-    ) -> Result<()> {
+    fn install(&mut self, shared: &Shared, installed: Installed, fill: impl FnOnce(&View) -> Result<()>) -> Result<()> {
+        let Installed { version, spare, retire, loaded } = installed;
         let mut writer = shared.writer.lock();
         let view = shared.view();
         // The manifest names it already: a view that does not fit it must stop the writer.
         fill(&view).map_err(|error| shared.poison(error))?;
         let version = Arc::new(version);
-        if let Some(retire) = retire {
+        let next = if let Some(retire) = retire {
             writer.older.retain(|(entry, _)| entry.number > retire);
-            shared.install(view.flushed(version));
+            view.flushed(Arc::clone(&version))
         } else {
-            shared.install(view.with_version(version));
+            view.with_version(Arc::clone(&version))
+        };
+        if let Some(Loaded { collection, net }) = loaded {
+            let sequence = version.flushed_through;
+            debug_assert_eq!(sequence, writer.next_sequence);
+            writer.next_sequence = sequence.saturating_add(1);
+            let next_ordinal = version.collections.get(&collection).map_or(0, |collection| collection.next_ordinal);
+            writer.catalog.ordinal_used(collection, next_ordinal.saturating_sub(1));
+            // Before it is installed: whoever takes this view takes rows, count and sequence of the same moment.
+            next.counts.add(collection, sequence, net);
+            next.set_visible(sequence);
         }
+        shared.install(next);
         if spare.is_some() {
             debug_assert!(writer.spare.is_none());
             writer.spare = spare;
@@ -195,6 +219,14 @@ impl Publisher {
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         });
     }
+}
+
+/// The part of a draft that changes what is in memory.
+struct Installed {
+    version: Version,
+    spare: Option<SpareLog>,
+    retire: Option<FileNumber>,
+    loaded: Option<Loaded>,
 }
 
 /// A kill set to be published.

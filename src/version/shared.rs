@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Catalog, Frozen, Publisher, Reading, View};
+use super::{Catalog, Frozen, Publisher, Reading, View, running::Running};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::manifest::{LogEntry, Sealed},
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     recent_live: Mutex<VecDeque<(Duration, u64)>>,
     /// Segments whose damage stopped a compaction: it leaves them alone.
     set_aside: Mutex<BTreeSet<SegmentId>>,
+    /// Compactions under way.
+    pub(crate) compacting: Running,
     /// Why the last flush failed, until one succeeds.
     flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
@@ -110,6 +112,7 @@ impl Shared {
             space: Mutex::default(),
             recent_live: Mutex::default(),
             set_aside: Mutex::default(),
+            compacting: Running::default(),
             flush_error: Mutex::new(None),
             compaction_error: Mutex::new(None),
             last_write: AtomicU64::new(0),

@@ -61,12 +61,14 @@ impl Committer {
         if batch.is_empty() {
             return Ok(Outcome { sequence: self.shared.view().visible(), existed: Vec::new() });
         }
+        let outcome = self.submit(Some(batch), durability == Durability::Synced)?;
         if let Durability::Interval(interval) = durability {
-            let due = self.shared.clock().elapsed() + interval;
+            // After the batch is in the log: a sync between would forget it.
+            let due = self.shared.clock().elapsed().saturating_add(interval);
             let mut earliest = self.sync_due.lock();
             *earliest = Some(earliest.map_or(due, |earlier| earlier.min(due)));
         }
-        self.submit(Some(batch), durability == Durability::Synced)
+        Ok(outcome)
     }
 
     /// Makes everything committed before durable.
@@ -257,9 +259,13 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &mut Gro
         shared.note_delete();
     }
     if group.batches.iter().any(|batch| batch.schema_changed) {
-        shared.install(view.with_catalog(Arc::new(group.catalog.clone())));
+        let next = view.with_catalog(Arc::new(group.catalog.clone()));
+        // Before it is installed: its collections and counts are those of this sequence.
+        next.set_visible(last);
+        shared.install(next);
+    } else {
+        view.set_visible(last);
     }
-    shared.view().set_visible(last);
     last
 }
 

@@ -1,0 +1,186 @@
+//! Compaction, purge and close end, do what they say, and say what they could not do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
+
+mod support;
+
+use std::{fs, path::Path, sync::Arc, sync::mpsc, thread, time::Duration};
+
+use support::{
+    hooked::Hooked,
+    machine::{open, options},
+};
+use varvite::{
+    Background, Database, Durability, ErrorKind, Metric, Options, PurgeReceipt,
+    io::{Storage, simulated::SimulatedDisk},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn inline() -> Options {
+    Options { background: Background::Inline, erase_after: LONG * 60, ..Options::default() }
+}
+
+/// Fails instead of hanging.
+fn ends(work: impl FnOnce() + Send + 'static) {
+    let (done, result) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        work();
+        done.send(()).unwrap();
+    });
+    assert_ne!(result.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Timeout), "it does not end");
+    thread.join().unwrap();
+}
+
+/// Three collections in one segment file; a row of `damaged` cannot be read.
+fn damaged(directory: &Path) -> Database {
+    let mark = [1234.5_f32, 8765.25];
+    let db = Database::open(directory, inline()).unwrap();
+    for name in ["damaged", "sound", "dropped"] {
+        let collection = db.create_collection(name, 2, Metric::L2).unwrap();
+        for number in 0..50_u8 {
+            let vector = if number == 25 && name == "damaged" { mark } else { [f32::from(number), 0.5] };
+            collection.insert([number], &vector).unwrap();
+        }
+    }
+    db.close().unwrap();
+    let needle: Vec<u8> = mark.iter().flat_map(|element| element.to_le_bytes()).collect();
+    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("seg-")).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let db = Database::open(directory, inline()).unwrap();
+    assert!(db.collection("damaged").unwrap().delete([1]).unwrap());
+    assert_eq!(db.compact().unwrap_err().kind(), ErrorKind::Corruption);
+    db
+}
+
+/// Simpler rule: a file with bytes of no use is rewritten. One with a segment that was set aside stays, with more of them each time.
+#[test]
+fn compaction_ends_beside_a_damaged_segment() {
+    ends(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let db = damaged(directory.path());
+        db.drop_collection("dropped").unwrap();
+        assert!(db.collection("sound").unwrap().delete([1]).unwrap());
+        db.compact().unwrap();
+        db.wait_idle().unwrap();
+        assert!(db.stats().unwrap().manifests < 20);
+        assert_eq!(db.collection("sound").unwrap().iter().unwrap().map(Result::unwrap).count(), 49);
+    });
+}
+
+/// Simpler rule: the receipt lists what was chosen. A damaged segment is not rewritten, and its file, with all that is in it, stays.
+#[test]
+fn a_purge_does_not_vouch_for_a_file_that_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = damaged(directory.path());
+    for name in ["damaged", "sound"] {
+        let receipt: PurgeReceipt = db.collection(name).unwrap().purge(&[[2]]).unwrap();
+        assert_eq!(receipt.deleted, 1);
+        let stays = receipt.cannot_vouch_for.iter().find_map(|text| text.split_once(": it stays")).map(|(file, _)| file.to_owned());
+        let stays = stays.expect("a file that stays");
+        assert!(directory.path().join(&stays).exists() && !receipt.files_rewritten.contains(&stays), "{receipt:?}");
+    }
+}
+
+/// Simpler rule: sixteen small neighbours are joined. Where memory ends the segments, what comes out is sixteen small neighbours.
+#[test]
+fn compaction_ends_with_little_memory() {
+    ends(|| {
+        for merge_bytes in [0, 1 << 14, 1 << 17] {
+            let db = Database::in_memory(Options { merge_bytes, ..inline() }).unwrap();
+            let docs = db.create_collection("docs", 4, Metric::L2).unwrap();
+            for round in 0..40_u16 {
+                let ids: Vec<[u8; 4]> =
+                    (0..300_u16).map(|number| [round.to_be_bytes(), number.to_be_bytes()].concat().try_into().unwrap()).collect();
+                docs.insert_many(&ids, &[1.0; 1_200]).unwrap();
+                db.flush().unwrap();
+            }
+            db.wait_idle().unwrap();
+            db.compact().unwrap();
+            assert_eq!((docs.count().unwrap(), docs.iter().unwrap().map(Result::unwrap).count()), (12_000, 12_000));
+            assert_eq!(db.stats().unwrap().collections[0].runs, 1);
+        }
+    });
+}
+
+/// Simpler rule: `compact` ends when a compaction could not be published. It was only that the one in the background was faster.
+#[test]
+fn compact_leaves_nothing_to_do_whoever_was_faster() {
+    let (idle_flush_after, erase_after) = (Duration::ZERO, Duration::from_millis(1));
+    let options =
+        Options { memtable_bytes: 256 << 10, idle_flush_after, erase_after, durability: Durability::Buffered, ..Options::default() };
+    let db = Database::in_memory(options).unwrap();
+    let docs = db.create_collection("docs", 64, Metric::L2).unwrap();
+    for round in 0..20_u32 {
+        for number in 0..1_500 {
+            docs.upsert(((number * 7919 + round * 104_729) % 5_000).to_be_bytes(), &[1.0; 64]).unwrap();
+        }
+        db.compact().unwrap();
+        let stats = db.stats().unwrap();
+        assert_eq!((stats.collections[0].runs, stats.dead_bytes < 64 << 10), (1, true), "round {round}: {stats:?}");
+    }
+}
+
+/// Simpler rule: `close` releases the lock. A batch that is being synced then is acknowledged behind the back of the next owner.
+#[test]
+fn close_waits_for_the_batch_that_is_being_synced() {
+    let disk = SimulatedDisk::new(0x5EED_0C10);
+    let storage = Hooked::new(Arc::new(disk.clone()));
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    db.flush().unwrap();
+    let kept = disk.clone();
+    let (give, take) = mpsc::channel();
+    storage.at_next_sync("log-", move || {
+        give.send(thread::spawn(move || db.close())).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(
+            disk.lock("LOCK").map(drop).map_err(|error| error.kind()),
+            Err(std::io::ErrorKind::WouldBlock),
+            "nobody else may write yet"
+        );
+        Ok(())
+    });
+    docs.insert("a", &[1.0, 2.0]).unwrap();
+    take.recv().unwrap().join().unwrap().unwrap();
+    assert_eq!(docs.insert("b", &[1.0, 2.0]).unwrap_err().kind(), ErrorKind::Closed);
+    drop(docs);
+    assert!(open(&kept).unwrap().collection("docs").unwrap().contains("a").unwrap());
+}
+
+/// The same for a compaction, which writes files without any lock of the writers.
+#[test]
+fn close_keeps_the_lock_for_a_compaction_that_goes_on() {
+    let disk = SimulatedDisk::new(0x5EED_0C11);
+    let storage = Hooked::new(Arc::new(disk.clone()));
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    for round in 0..2_u8 {
+        (0..20_u8).for_each(|number| drop(docs.upsert([number], &[f32::from(round), 2.0]).unwrap()));
+        db.flush().unwrap();
+    }
+    docs.upsert([0], &[5.0, 5.0]).unwrap();
+    db.flush().unwrap();
+    let (other, watched) = (db.clone(), disk.clone());
+    storage.at_next_sync("seg-", move || {
+        other.close().unwrap();
+        assert_eq!(watched.lock("LOCK").map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+        Ok(())
+    });
+    let error = db.compact().unwrap_err();
+    assert!(storage.has_run());
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert!(disk.lock("LOCK").is_ok());
+}
