@@ -72,7 +72,7 @@ fn does_nothing(writes: &[Write], existed: &[bool]) -> bool {
 
 /// Replays the commits and checks what they found.
 pub fn replay(events: &[Event], first: u64) -> States {
-    let mut commits: Vec<(u64, bool, &[Write], &[bool], &Event)> = Vec::new();
+    let mut commits = Vec::new();
     for event in events {
         if let Kind::Write { writes, answer: Answer::Committed(sequence, existed), .. } = &event.kind {
             commits.push((*sequence, does_nothing(writes, existed), writes, existed, event));
