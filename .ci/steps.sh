@@ -190,7 +190,11 @@ torture() {
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
-# Built apart: every lock is one of the model checker.
+# Built apart, as the next: every lock is one of the model checker.
+loom_models() {
+    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --target-dir "$logs/loom" --test loom -- --nocapture
+}
+
 torture_schedules() {
     RUSTFLAGS="--cfg shuttle" cargo run --profile torture -p varvite-torture --target-dir "$logs/shuttle" -- \
         schedules --seed 1 --budget "${TORTURE_BUDGET:-10s}" --json
@@ -225,4 +229,5 @@ quick_steps() {
     "$run" torture-kill torture kill 10s
     "$run" torture-powercut torture powercut 10s
     "$run" torture-schedules torture_schedules
+    "$run" loom loom_models
 }

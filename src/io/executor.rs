@@ -1,9 +1,11 @@
 //! Threads.
 
 use std::io;
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 use std::thread;
 
+#[cfg(loom)]
+use loom::thread;
 #[cfg(shuttle)]
 use shuttle::thread;
 

@@ -1,5 +1,5 @@
-//! The locks and atomics of the model checker shuttle, with the interface that the engine uses of parking_lot and the standard library. Only
-//! with `--cfg shuttle`: every use is a point where another thread may run.
+//! The locks and atomics of a model checker, with the interface that the engine uses of parking_lot and the standard library. Only with
+//! `--cfg shuttle` or `--cfg loom`: every use is a point where another thread may run.
 #![allow(clippy::expect_used, reason = "a model that is wrong shall stop")]
 
 use std::{
@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use shuttle::sync as model;
+#[cfg(loom)]
+use loom::{sync as model, thread::yield_now};
+#[cfg(shuttle)]
+use shuttle::{sync as model, thread::yield_now};
 
 const HELD: &str = "a guard is empty within a wait only";
 
@@ -98,7 +101,7 @@ impl Condvar {
     /// Time is not modelled: it may have passed at once.
     pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _at_most: Duration) {
         drop(guard.guard.take());
-        shuttle::thread::yield_now();
+        yield_now();
         guard.guard = Some(ignoring_panics(guard.mutex.lock()));
     }
 
@@ -125,7 +128,7 @@ impl<T> OnceLock<T> {
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        shuttle::thread::yield_now();
+        yield_now();
         self.value.get()
     }
 
