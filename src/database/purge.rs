@@ -52,7 +52,11 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     linked.sort();
     linked.dedup();
     receipt.cannot_vouch_for = linked;
-    let pinned = shared.publisher.lock().pinned_bytes();
+    let mut publisher = shared.publisher.lock();
+    let kept = publisher.not_removed(shared).iter().map(|name| format!("{name}: it could not be removed; that is tried again"));
+    receipt.cannot_vouch_for.extend(kept);
+    let pinned = publisher.pinned_bytes();
+    drop(publisher);
     if pinned > 0 {
         receipt
             .cannot_vouch_for

@@ -189,6 +189,12 @@ impl Publisher {
         self.remove_garbage(shared);
     }
 
+    /// Tries again to remove what could not be removed; the names of what still cannot.
+    pub(crate) fn not_removed(&mut self, shared: &Shared) -> &[String] {
+        self.remove_garbage(shared);
+        &self.garbage
+    }
+
     fn remove_garbage(&mut self, shared: &Shared) {
         self.garbage.retain(|name| match shared.storage.remove(name) {
             Ok(()) => false,
