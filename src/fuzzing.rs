@@ -7,7 +7,7 @@ mod resign;
 
 use std::collections::BTreeMap;
 
-pub use resign::{adopt_segment, resign_log, resign_manifest, resign_segment};
+pub use resign::{adopt_segment, resign_floor, resign_log, resign_manifest, resign_segment};
 
 use crate::{
     Background, Collection, Database, ErrorKind, Metric, Options, ReadMode,

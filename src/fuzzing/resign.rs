@@ -40,6 +40,16 @@ pub fn resign_log(data: &[u8]) -> Vec<u8> {
     signed
 }
 
+/// FLOOR, both slots.
+#[must_use]
+pub fn resign_floor(data: &[u8]) -> Vec<u8> {
+    let mut signed = data.to_vec();
+    for start in [0, data.len() / 2] {
+        sign(&mut signed, &[], start..start + 60, start + 60);
+    }
+    signed
+}
+
 /// A manifest, both copies.
 #[must_use]
 pub fn resign_manifest(data: &[u8]) -> Vec<u8> {
