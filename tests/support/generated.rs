@@ -59,7 +59,11 @@ impl Generator {
             34 => self.steps.push(Step::Checkpoint),
             35..=37 => self.schema(),
             38 => self.steps.push(Step::Reopen),
-            39..=40 => self.steps.push(Step::Beside),
+            // A reader is most telling behind what may not be synced.
+            39..=40 => {
+                self.single();
+                self.steps.push(Step::Beside);
+            }
             _ => self.steps.push(Step::Snapshot),
         }
     }
