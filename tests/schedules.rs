@@ -1080,3 +1080,25 @@ fn a_purge_names_the_files_whose_removal_failed() {
         assert!(!left.is_empty() && left.iter().all(named), "{left:?} hold what was purged: {receipt:?}");
     }
 }
+
+/// Found by `torture faults`: a reader that could not read the LOCK page took the writer for one that had acknowledged nothing, and read the log to
+/// its end, batches included that a power cut could take back.
+#[test]
+fn a_reader_that_cannot_read_the_synced_point_says_so() {
+    let (disk, _db, docs) = fresh(calm());
+    docs.clone().durability(Durability::Buffered).insert("not synced", &[1.0, 2.0]).unwrap();
+    let reader = || Database::open_read_only_on(Arc::new(disk.clone()), calm());
+    disk.record_trace(true);
+    let first = disk.operations();
+    assert_eq!(reader().unwrap().collection("docs").unwrap().count().unwrap(), 0);
+    let of_lock = |operation: &&Operation| operation.name == "LOCK" && operation.kind != OperationKind::Lock;
+    let numbers: Vec<u64> = disk.trace().iter().filter(of_lock).map(|operation| operation.number - first).collect();
+    assert!(numbers.len() > 2, "{numbers:?}");
+    for number in numbers {
+        disk.inject(disk.operations() + number, Fault::Errno(5));
+        match reader() {
+            Ok(reader) => assert_eq!(reader.collection("docs").unwrap().count().unwrap(), 0, "operation {number}"),
+            Err(error) => assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("LOCK")), "operation {number}: {error:?}"),
+        }
+    }
+}
