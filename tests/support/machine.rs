@@ -293,6 +293,14 @@ impl Machine {
         let model = super::oracle::place(&seen, sequence, self.legal(), "a reader beside the writer");
         let at = self.history.iter().position(|known| known.sequence == model.sequence && known.state == model.state);
         self.durable = self.durable.max(at.unwrap_or(0));
+        if !self.disk.names().is_empty() {
+            let crashed = self.disk.crash(&CrashPlan::LoseAll);
+            crashed.set_capacity(None);
+            let left = open_on(&crashed, self.options.clone());
+            let left = left.unwrap_or_else(|error| panic!("a power cut now cannot be recovered from: {error:?}"));
+            let least = left.snapshot()?.sequence();
+            assert!(least >= sequence, "a power cut takes sequence {sequence} back to {least}, which a reader beside the writer has seen");
+        }
         let error = reader.create_collection("x", 1, Metric::L2).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ReadOnly);
         Ok(())

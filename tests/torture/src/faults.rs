@@ -123,6 +123,10 @@ pub fn explore(campaign: &Campaign) {
                     continue;
                 }
             };
+            let step = (peak - least) / DEVICES + 1;
+            for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
+                one(campaign, seed, bytes, Place::default(), &site);
+            }
             for operation in &operations {
                 campaign.count("calls", 1);
                 for site in sites(operation.kind) {
@@ -132,10 +136,6 @@ pub fn explore(campaign: &Campaign) {
                 if campaign.is_over() {
                     return;
                 }
-            }
-            let step = (peak - least) / DEVICES + 1;
-            for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
-                one(campaign, seed, bytes, Place::default(), &site);
             }
             campaign.count("workloads in full", 1);
         }

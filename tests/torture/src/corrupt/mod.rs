@@ -77,21 +77,21 @@ impl Told {
 fn try_case(plan: &Plan, benches: &mut [Limits<'_>], case: u64, told: &mut Told) {
     match plan.work(case) {
         None => {}
-        Some(Work::Flip(at, name, part)) => {
-            for (index, (offset, bit)) in part.flat_map(|offset| (0..8).map(move |bit| (offset, bit))).enumerate() {
+        Some(Work::Flip(at, name, part, bit)) => {
+            for (index, offset) in (0..).zip(part) {
                 let mut bytes = benches[at].bench.subject.files[name].to_vec();
                 bytes[offset] ^= 1 << bit;
                 let what = format!("{name} byte {offset}, bit {bit}");
-                let saved = index as u64 == case % 64;
+                let saved = index == case % 64;
                 one(&benches[at], told, &what, &change(name, bytes), Some(&place(&benches[at].bench.subject.files, name, offset)), saved);
                 told.count(KINDS[0], 1);
             }
         }
-        Some(Work::Cut(at, name, part)) => {
-            for length in part.clone() {
+        Some(Work::Cut(at, name, lengths)) => {
+            for (index, length) in (0..).zip(lengths) {
                 let bytes = benches[at].bench.subject.files[name][..length].to_vec();
                 let what = format!("{name} cut to {length}");
-                let saved = length == part.start + case as usize % part.len();
+                let saved = index == case % 16;
                 one(&benches[at], told, &what, &change(name, bytes), Some(&place(&benches[at].bench.subject.files, name, length)), saved);
                 told.count(KINDS[1], 1);
             }

@@ -2,7 +2,7 @@
 //! that jumps about, so that a small budget sees a
 //! little of everything and a large one ends with everything.
 
-use std::ops::Range;
+use std::{iter::StepBy, ops::Range};
 
 use crate::support::{
     blunt::{self, Case},
@@ -14,8 +14,8 @@ use super::fields::{Target, targets};
 
 /// Where the frames of a log start.
 const FRAMES: usize = 12_288;
-/// Bytes of a case of flips: all their bits.
-const FLIPPED: usize = 8;
+/// Bytes of a case of flips.
+const FLIPPED: usize = 64;
 /// Lengths of a case of cuts.
 const CUT: usize = 16;
 /// Of what is done to blocks and files.
@@ -23,10 +23,10 @@ const BLUNT: usize = 4;
 
 /// What a case does, to the database of an index.
 pub enum Work<'a> {
-    /// Every bit of some bytes of a file.
-    Flip(usize, &'a str, Range<usize>),
+    /// A bit of each of some bytes of a file.
+    Flip(usize, &'a str, Range<usize>, u32),
     /// A file cut to each of some lengths.
-    Cut(usize, &'a str, Range<usize>),
+    Cut(usize, &'a str, StepBy<Range<usize>>),
     Blunt(usize, &'a [Case]),
     /// A place taken for an integer of every width, set to extremes, all checksums made right.
     Hostile(usize, &'a str, usize),
@@ -39,47 +39,46 @@ const CUTS: Range<u64> = 11..13;
 const BLUNTS: Range<u64> = 13..14;
 const HOSTILE: Range<u64> = 14..16;
 
-/// Parts of all files of all databases, first those that are not the zeros behind a log's end.
-#[derive(Default)]
-struct Parts {
+/// Pieces of the files of all databases, first those that are not the zeros behind a log's end.
+struct Flips {
     used: Vec<(usize, String, Range<usize>)>,
     void: Vec<(usize, String, Range<usize>)>,
 }
 
-impl Parts {
-    fn new(subjects: &[Subject], size: usize) -> Self {
-        let mut parts = Self::default();
+impl Flips {
+    fn new(subjects: &[Subject]) -> Self {
+        let mut flips = Self { used: Vec::new(), void: Vec::new() };
         for (at, subject) in subjects.iter().enumerate() {
             for (name, bytes) in &subject.files {
-                let void =
-                    if name.starts_with("log-") { frames(bytes).last().map_or(FRAMES, |(_, end, _)| *end as usize) } else { bytes.len() };
-                for start in (0..bytes.len()).step_by(size) {
-                    let part = (at, name.clone(), start..(start + size).min(bytes.len()));
-                    if start < void { parts.used.push(part) } else { parts.void.push(part) }
+                let end = |bytes: &[u8]| frames(bytes).last().map_or(FRAMES, |(_, end, _)| *end as usize);
+                let void = if name.starts_with("log-") { end(bytes) } else { bytes.len() };
+                for start in (0..bytes.len()).step_by(FLIPPED) {
+                    let piece = (at, name.clone(), start..(start + FLIPPED).min(bytes.len()));
+                    if start < void { flips.used.push(piece) } else { flips.void.push(piece) }
                 }
             }
         }
-        parts
+        flips
     }
 
     fn len(&self) -> u64 {
-        (self.used.len() + self.void.len()) as u64
+        8 * (self.used.len() + self.void.len()) as u64
     }
 
-    fn get(&self, number: u64) -> Option<(usize, &str, Range<usize>)> {
-        let used = self.used.len() as u64;
-        let part = match jump(number, used) {
-            Some(place) => self.used.get(place as usize),
-            None => self.void.get(jump(number - used, self.void.len() as u64)? as usize),
-        };
-        part.map(|(at, name, part)| (*at, name.as_str(), part.clone()))
+    /// One bit of every byte of a piece, another one at the next visit.
+    fn get(&self, number: u64) -> Option<Work<'_>> {
+        let used = 8 * self.used.len() as u64;
+        let (pieces, number) = if number < used { (&self.used, number) } else { (&self.void, number - used) };
+        let count = pieces.len() as u64;
+        let piece = jump(number % count, count)?;
+        let (at, name, part) = pieces.get(piece as usize).filter(|_| number < 8 * count)?;
+        Some(Work::Flip(*at, name, part.clone(), ((number / count + piece) % 8) as u32))
     }
 }
 
 pub struct Plan {
     pub subjects: Vec<Subject>,
-    flips: Parts,
-    cuts: Parts,
+    flips: Flips,
     blunt: Vec<Vec<Case>>,
     targets: Vec<Vec<Target>>,
 }
@@ -90,14 +89,14 @@ impl Plan {
         let images: Vec<Image> = subjects.iter().map(|subject| subject.files.clone()).collect();
         let blunt = subjects.iter().map(|subject| blunt_cases(subject, &images)).collect();
         let targets = subjects.iter().map(|subject| targets(subject, 1)).collect();
-        let (flips, cuts) = (Parts::new(&subjects, FLIPPED), Parts::new(&subjects, CUT));
-        Self { subjects, flips, cuts, blunt, targets }
+        let flips = Flips::new(&subjects);
+        Self { subjects, flips, blunt, targets }
     }
 
     /// The number of the first case that does nothing, and so do all behind it.
     pub fn end(&self) -> u64 {
         let rounds = |count: u64, turns: Range<u64>| count.div_ceil(turns.end - turns.start) * TURNS;
-        let all = [(self.flips.len(), FLIPS), (self.cuts.len(), CUTS), (self.blunts(), BLUNTS), (self.places(), HOSTILE)];
+        let all = [(self.flips.len(), FLIPS), (self.cuts(), CUTS), (self.blunts(), BLUNTS), (self.places(), HOSTILE)];
         all.into_iter().map(|(count, turns)| rounds(count, turns)).max().unwrap_or(0)
     }
 
@@ -106,11 +105,29 @@ impl Plan {
         let (round, turn) = (case / TURNS, case % TURNS);
         let number = |turns: Range<u64>| round * (turns.end - turns.start) + turn - turns.start;
         match turn {
-            turn if FLIPS.contains(&turn) => self.flips.get(number(FLIPS)).map(|(at, name, part)| Work::Flip(at, name, part)),
-            turn if CUTS.contains(&turn) => self.cuts.get(number(CUTS)).map(|(at, name, part)| Work::Cut(at, name, part)),
+            turn if FLIPS.contains(&turn) => self.flips.get(number(FLIPS)),
+            turn if CUTS.contains(&turn) => self.cut(jump(number(CUTS), self.cuts())?),
             turn if BLUNTS.contains(&turn) => self.blunt(jump(number(BLUNTS), self.blunts())?),
             _ => self.place(jump(number(HOSTILE), self.places())?),
         }
+    }
+
+    fn cuts(&self) -> u64 {
+        self.subjects.iter().flat_map(|subject| subject.files.values()).map(|bytes| bytes.len().div_ceil(CUT) as u64).sum()
+    }
+
+    /// Lengths that are spread over a file.
+    fn cut(&self, mut number: u64) -> Option<Work<'_>> {
+        for (at, subject) in self.subjects.iter().enumerate() {
+            for (name, bytes) in &subject.files {
+                let step = bytes.len().div_ceil(CUT);
+                if number < step as u64 {
+                    return Some(Work::Cut(at, name, (number as usize..bytes.len()).step_by(step)));
+                }
+                number -= step as u64;
+            }
+        }
+        None
     }
 
     fn blunts(&self) -> u64 {

@@ -30,6 +30,9 @@ const SHIM: &str = include_str!("shim.c");
 /// Set where the shim is preloaded.
 const MARK: &str = "VARVITE_TORTURE_PRELOADED";
 
+/// A prime that is larger than the number of calls of a workload.
+const STRIDE: usize = 104_729;
+
 /// Starts the program again with the shim, or is that program.
 pub fn start(common: &Common) -> ExitCode {
     if env::var_os(MARK).is_some() {
@@ -154,7 +157,9 @@ fn explore(campaign: &Campaign) {
                     continue;
                 }
             };
-            for (at, (kind, on_lock)) in (0..).zip(calls) {
+            // Here and there, so that a small budget sees all of a workload: a sync of a real device takes its time.
+            for at in (0..calls.len()).map(|number| number * STRIDE % calls.len()) {
+                let ((kind, on_lock), at) = (calls[at], at as u64);
                 campaign.count("calls", 1);
                 for site in sites(kind).into_iter().filter(|site| site.of_calls(at).is_some()) {
                     let place = tempfile::tempdir().unwrap();
