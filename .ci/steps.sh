@@ -182,10 +182,10 @@ bans() {
     cargo deny --offline check bans licenses sources
 }
 
-# torture LAYER BUDGET: a small seeded budget; campaigns are run by hand: docs/reliability.md.
+# torture LAYER [OPTION] BUDGET: a small seeded budget; campaigns are run by hand: docs/reliability.md.
 torture() {
-    local said
-    said=$(cargo run --profile torture -p varvite-torture -- "$1" --seed 1 --budget "${TORTURE_BUDGET:-$2}" --json)
+    local said budget=${!#}
+    said=$(cargo run --profile torture -p varvite-torture -- "${@:1:$#-1}" --seed 1 --budget "${TORTURE_BUDGET:-$budget}" --json)
     printf '%s\n' "$said"
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
@@ -226,6 +226,8 @@ quick_steps() {
     "$run" demo demo
     "$run" torture-crash torture crash 15s
     "$run" torture-faults torture faults 15s
+    "$run" torture-preload torture faults --preload 10s
+    "$run" torture-corrupt torture corrupt 15s
     "$run" torture-kill torture kill 10s
     "$run" torture-powercut torture powercut 10s
     "$run" torture-schedules torture_schedules

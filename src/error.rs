@@ -121,6 +121,15 @@ impl Error {
         self
     }
 
+    /// Whether this process or machine lacked something (descriptors, memory) to look at a file, which says nothing about the file.
+    pub(crate) fn is_shortage(&self) -> bool {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        let lacks =
+            |source: &Arc<io::Error>| matches!(source.raw_os_error(), Some(ENFILE | EMFILE)) || source.kind() == io::ErrorKind::OutOfMemory;
+        self.0.source.as_ref().is_some_and(lacks)
+    }
+
     pub(crate) fn is_failed_sync(&self) -> bool {
         self.0.failed_sync
     }

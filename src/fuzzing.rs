@@ -13,7 +13,9 @@ mod search;
 pub use decoders::{log, manifest, pages, payload, segment};
 pub use operations::operations;
 pub use repair::repair;
-pub use resign::{adopt_segment, resign_log, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log, shorten_log};
+pub use resign::{
+    adopt_segment, resign_floor, resign_log, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log, shorten_log,
+};
 pub use search::search;
 
 use crate::format::{

@@ -1044,3 +1044,61 @@ fn a_refused_bulk_load_leaves_no_gap_in_the_ordinals() {
     docs.insert("b", &[1.0, 1.0]).unwrap();
     assert_eq!(docs.get("b").unwrap().unwrap().ordinal().unwrap(), 1);
 }
+
+/// Found by `torture faults`: the log that a purge retired could not be removed. The receipt did not say so, and vouched for it.
+#[test]
+fn a_purge_names_the_files_whose_removal_failed() {
+    let vector = [0x1234_5678_u32, 0x2345_6789].map(f32::from_bits);
+    let purge = |once: Option<u64>, stuck: Option<&'static str>| {
+        let disk = SimulatedDisk::new(SEED);
+        let storage = Hooked::new(Arc::new(disk.clone()));
+        let db = Database::open_on(Arc::new(storage.clone()), calm()).unwrap();
+        let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+        docs.insert("a", &vector).unwrap();
+        db.flush().unwrap();
+        docs.upsert("a", &vector).unwrap();
+        once.into_iter().for_each(|operation| disk.inject(operation, Fault::Errno(5)));
+        stuck.into_iter().for_each(|name| storage.refuse_removals(name));
+        disk.record_trace(true);
+        let receipt = docs.purge(&["a"]).unwrap();
+        let bytes: Vec<u8> = vector.iter().flat_map(|element| element.to_le_bytes()).collect();
+        let holds = |content: &[u8]| content.windows(8).any(|window| window == bytes);
+        let left: Vec<String> = disk.contents().into_iter().filter(|(_, content)| holds(content)).map(|(name, _)| name).collect();
+        (disk.trace(), receipt, left)
+    };
+    let (trace, _, left) = purge(None, None);
+    assert_eq!(left, [""; 0]);
+    let removals: Vec<&Operation> = trace.iter().filter(|operation| operation.kind == OperationKind::Remove).collect();
+    assert!(removals.iter().any(|removal| removal.name.starts_with("log-")) && removals.len() > 3, "{removals:?}");
+    for removal in removals.iter().filter(|removal| !removal.name.starts_with("tmp-")) {
+        let (_, _, left) = purge(Some(removal.number), None);
+        assert_eq!(left, [""; 0], "{removal:?}: what failed once is tried again");
+    }
+    for kind in ["log-", "seg-"] {
+        let (_, receipt, left) = purge(None, Some(kind));
+        let named = |name: &String| receipt.cannot_vouch_for.iter().any(|text| text.contains(name));
+        assert!(!left.is_empty() && left.iter().all(named), "{left:?} hold what was purged: {receipt:?}");
+    }
+}
+
+/// Found by `torture faults`: a reader that could not read the LOCK page took the writer for one that had acknowledged nothing, and read the log to
+/// its end, batches included that a power cut could take back.
+#[test]
+fn a_reader_that_cannot_read_the_synced_point_says_so() {
+    let (disk, _db, docs) = fresh(calm());
+    docs.clone().durability(Durability::Buffered).insert("not synced", &[1.0, 2.0]).unwrap();
+    let reader = || Database::open_read_only_on(Arc::new(disk.clone()), calm());
+    disk.record_trace(true);
+    let first = disk.operations();
+    assert_eq!(reader().unwrap().collection("docs").unwrap().count().unwrap(), 0);
+    let of_lock = |operation: &&Operation| operation.name == "LOCK" && operation.kind != OperationKind::Lock;
+    let numbers: Vec<u64> = disk.trace().iter().filter(of_lock).map(|operation| operation.number - first).collect();
+    assert!(numbers.len() > 2, "{numbers:?}");
+    for number in numbers {
+        disk.inject(disk.operations() + number, Fault::Errno(5));
+        match reader() {
+            Ok(reader) => assert_eq!(reader.collection("docs").unwrap().count().unwrap(), 0, "operation {number}"),
+            Err(error) => assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("LOCK")), "operation {number}: {error:?}"),
+        }
+    }
+}

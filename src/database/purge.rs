@@ -56,7 +56,11 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     linked.sort();
     linked.dedup();
     receipt.cannot_vouch_for = linked;
-    vouch(&shared.publisher.lock(), &chosen, &mut receipt);
+    let mut publisher = shared.publisher.lock();
+    let kept = publisher.not_removed(shared).iter().map(|name| format!("{name}: it could not be removed; that is tried again"));
+    receipt.cannot_vouch_for.extend(kept);
+    vouch(&publisher, &chosen, &mut receipt);
+    drop(publisher);
     receipt.cannot_vouch_for.push("files that other processes keep open".to_owned());
     receipt.cannot_vouch_for.push("blocks that the file system has freed and the device has not erased".to_owned());
     Ok(receipt)
@@ -72,7 +76,6 @@ fn vouch(publisher: &Publisher, chosen: &[FileNumber], receipt: &mut PurgeReceip
             receipt.files_rewritten.push(name);
         }
     }
-    receipt.cannot_vouch_for.extend(publisher.garbage().iter().map(|name| format!("{name}: it could not be removed yet")));
     let pinned = publisher.pinned_bytes();
     if pinned > 0 {
         receipt

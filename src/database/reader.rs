@@ -110,9 +110,13 @@ pub(super) fn read_cut(storage: &dyn Storage) -> Result<Cut> {
     for _ in 0..ATTEMPTS {
         let mut slot = [0; POINT_BYTES];
         let read = storage.open_read(LOCK).and_then(|file| file.read_at(POINT_OFFSET, &mut slot));
-        if read.is_err() {
+        match read {
+            Ok(()) => {}
             // The page is not written yet: the writer has acknowledged nothing.
-            return Ok(Cut::Recovery);
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof) => {
+                return Ok(Cut::Recovery);
+            }
+            Err(source) => return Err(Error::io("read the synced point", source).in_file(LOCK)),
         }
         match SyncedPoint::decode(&slot)? {
             PointSlot::Point { point, .. } => return Ok(Cut::Through(point)),

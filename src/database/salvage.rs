@@ -72,6 +72,8 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     for entry in &manifest.files {
         match SegmentFile::open(storage, entry, options.read_mode) {
             Ok(file) => drop(files.insert(entry.number, file)),
+            // Not lost: a repair with more descriptors would save it.
+            Err(error) if error.is_shortage() => return Err(error),
             Err(error) => drop(failures.insert(entry.number, error)),
         }
     }

@@ -73,7 +73,10 @@ impl Database {
         for _ in 0..ATTEMPTS {
             let cut = read_cut(storage)?;
             let names = list(storage)?;
-            let report = check(storage, options, &names, &cut)?;
+            let mut report = check(storage, options, &names, &cut)?;
+            if let Some(shortage) = report.damages.iter().position(Error::is_shortage) {
+                return Err(report.damages.swap_remove(shortage));
+            }
             // Beside a writer a file may go while it is being checked: only what two listings agree on is damage.
             if report.damages.is_empty() || matches!(cut, Cut::Recovery) || list(storage)? == names {
                 return Ok(report);

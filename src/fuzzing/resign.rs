@@ -102,11 +102,8 @@ pub fn resign_pages(data: &[u8]) -> Vec<u8> {
     let Some((kind, parts)) = signed.split_first_mut() else { return signed };
     match *kind % 5 {
         3 => {
-            let (first, second) = parts.split_at_mut(parts.len() / 2);
-            for slot in [first, second] {
-                sign(slot, &[], 0..60, 60);
-                sign(slot, &[], 0..80, 80);
-            }
+            let floor = resign_floor(parts);
+            parts.copy_from_slice(&floor);
         }
         4 => {
             let host = parts.get(8..HOLDER_BYTES).and_then(|host| std::str::from_utf8(host).ok());
@@ -117,6 +114,17 @@ pub fn resign_pages(data: &[u8]) -> Vec<u8> {
             sign(parts, &[], HOLDER_BYTES..HOLDER_BYTES + POINT_BYTES - 4, HOLDER_BYTES + POINT_BYTES - 4);
         }
         _ => {}
+    }
+    signed
+}
+
+/// FLOOR, both slots.
+#[must_use]
+pub fn resign_floor(data: &[u8]) -> Vec<u8> {
+    let mut signed = data.to_vec();
+    for start in [0, data.len() / 2] {
+        sign(&mut signed, &[], start..start + 60, start + 60);
+        sign(&mut signed, &[], start..start + 80, start + 80);
     }
     signed
 }

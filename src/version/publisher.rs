@@ -97,11 +97,6 @@ impl Publisher {
         self.files.contains_key(&file)
     }
 
-    /// Files that are of no use any more and could not be removed yet.
-    pub(crate) fn garbage(&self) -> &[String] {
-        &self.garbage
-    }
-
     /// Bytes of removed files that something still holds.
     pub(crate) fn pinned_bytes(&self) -> u64 {
         self.removed.iter().filter(|(_, file)| file.strong_count() > 0).map(|(bytes, _)| bytes).sum()
@@ -211,6 +206,12 @@ impl Publisher {
         self.garbage.push(manifest_name(manifest.saturating_sub(1)));
         self.garbage.extend(retired);
         self.remove_garbage(shared);
+    }
+
+    /// Tries again to remove what could not be removed; the names of what still cannot.
+    pub(crate) fn not_removed(&mut self, shared: &Shared) -> &[String] {
+        self.remove_garbage(shared);
+        &self.garbage
     }
 
     fn remove_garbage(&mut self, shared: &Shared) {

@@ -15,7 +15,8 @@ pub struct Case {
     pub change: Change,
 }
 
-fn judge(subject: &Subject, budget: Budget, cases: &[Case]) -> Table {
+/// Tries cases on threads.
+pub fn judge(subject: &Subject, budget: Budget, cases: &[Case]) -> Table {
     run(subject, budget, cases.len(), &|index, bench: &Bench<'_>, table| {
         let Case { place, what, change } = &cases[index];
         table.note(place, &format!("{}, {what}", subject.name), &bench.examine(change));
@@ -27,7 +28,7 @@ fn kind(name: &str) -> &str {
 }
 
 /// Every length, sampled; those around blocks and pages always.
-pub fn truncations(subject: &Subject, budget: Budget) -> Table {
+pub fn truncations(subject: &Subject, budget: Budget) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut random = Random(budget.seed);
     for (name, bytes) in &subject.files {
@@ -43,11 +44,11 @@ pub fn truncations(subject: &Subject, budget: Budget) -> Table {
             cases.push(Case { place: spot, what: format!("{name} cut to {len}"), change: change(name, bytes[..len].to_vec()) });
         }
     }
-    judge(subject, budget, &cases)
+    cases
 }
 
 /// Blocks of 512 bytes: zeroed, written over the next, swapped with the next and with one anywhere.
-pub fn blocks(subject: &Subject, budget: Budget) -> Table {
+pub fn blocks(subject: &Subject, budget: Budget) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut random = Random(budget.seed);
     for (name, bytes) in &subject.files {
@@ -80,11 +81,11 @@ pub fn blocks(subject: &Subject, budget: Budget) -> Table {
             add("swapped with any", swapped(other));
         }
     }
-    judge(subject, budget, &cases)
+    cases
 }
 
 /// Junk behind the end.
-pub fn extensions(subject: &Subject, budget: Budget) -> Table {
+pub fn extensions(subject: &Subject, budget: Budget) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut random = Random(budget.seed);
     for (name, bytes) in &subject.files {
@@ -94,21 +95,21 @@ pub fn extensions(subject: &Subject, budget: Budget) -> Table {
             cases.push(Case { place, what: format!("{name} and {len} bytes"), change: change(name, longer) });
         }
     }
-    judge(subject, budget, &cases)
+    cases
 }
 
 /// Every file in turn.
-pub fn removals(subject: &Subject, budget: Budget) -> Table {
+pub fn removals(subject: &Subject) -> Vec<Case> {
     let case = |name: &String| Case {
         place: format!("{} removed", kind(name)),
         what: format!("{name} removed"),
         change: Change::from([(name.clone(), None)]),
     };
-    judge(subject, budget, &subject.files.keys().map(case).collect::<Vec<_>>())
+    subject.files.keys().map(case).collect()
 }
 
 /// Every pair of files of a kind, swapped and one in both places.
-pub fn swaps(subject: &Subject, budget: Budget) -> Table {
+pub fn swaps(subject: &Subject) -> Vec<Case> {
     let mut cases = Vec::new();
     for (one, first) in &subject.files {
         for (two, second) in subject.files.iter().filter(|(two, _)| kind(two) == kind(one) && **two > *one) {
@@ -119,11 +120,11 @@ pub fn swaps(subject: &Subject, budget: Budget) -> Table {
             cases.push(Case { place: place("doubled"), what: format!("{one} as {two}"), change: change(two, first.to_vec()) });
         }
     }
-    judge(subject, budget, &cases)
+    cases
 }
 
 /// Each file of another directory in the place of its namesake: an earlier state of this database, or another database.
-pub fn replacements(subject: &Subject, budget: Budget, others: &[Image], how: &str) -> Table {
+pub fn replacements(subject: &Subject, others: &[Image], how: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, other) in others.iter().enumerate() {
         for (name, bytes) in other.iter().filter(|(name, bytes)| subject.files.get(*name).is_some_and(|own| own != *bytes)) {
@@ -131,5 +132,5 @@ pub fn replacements(subject: &Subject, budget: Budget, others: &[Image], how: &s
             cases.push(Case { place: format!("{} of {how}", kind(name)), what, change: change(name, bytes.to_vec()) });
         }
     }
-    judge(subject, budget, &cases)
+    cases
 }

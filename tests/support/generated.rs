@@ -45,7 +45,7 @@ impl Generator {
     }
 
     fn next(&mut self) {
-        match self.below(40) {
+        match self.below(44) {
             0..=11 => self.single(),
             12..=17 => self.several(),
             18..=19 => self.burst(),
@@ -59,7 +59,12 @@ impl Generator {
             34 => self.steps.push(Step::Checkpoint),
             35..=37 => self.schema(),
             38 => self.steps.push(Step::Reopen),
-            _ => self.steps.push(Step::Beside),
+            // A reader is most telling behind what may not be synced.
+            39..=40 => {
+                self.single();
+                self.steps.push(Step::Beside);
+            }
+            _ => self.steps.push(Step::Snapshot),
         }
     }
 

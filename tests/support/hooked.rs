@@ -17,6 +17,8 @@ type Hooks = Arc<Mutex<VecDeque<(&'static str, Hook)>>>;
 pub struct Hooked {
     inner: Arc<dyn Storage>,
     hooks: Hooks,
+    /// How the names begin of files that cannot be removed.
+    stuck: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl fmt::Debug for Hooked {
@@ -27,7 +29,7 @@ impl fmt::Debug for Hooked {
 
 impl Hooked {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, hooks: Hooks::default() }
+        Self { inner, hooks: Hooks::default(), stuck: Arc::default() }
     }
 
     pub fn at_next_segment(&self, hook: impl FnOnce() + Send + 'static) {
@@ -39,6 +41,11 @@ impl Hooked {
 
     pub fn at_next_sync(&self, name: &'static str, hook: impl FnOnce() -> io::Result<()> + Send + 'static) {
         self.hooks.lock().unwrap().push_back((name, Box::new(hook)));
+    }
+
+    /// From now on no file with a name that begins like this can be removed.
+    pub fn refuse_removals(&self, name: &'static str) {
+        *self.stuck.lock().unwrap() = Some(name);
     }
 
     /// Whether all hooks have run.
@@ -111,6 +118,9 @@ impl Storage for Hooked {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        if self.stuck.lock().unwrap().is_some_and(|stuck| name.starts_with(stuck)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.inner.remove(name)
     }
 

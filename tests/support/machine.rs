@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use varvite::{
-    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Metric, Options, Result,
+    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Metric, Options, Result, Snapshot,
     io::{
         Storage,
         simulated::{CrashPlan, SimulatedDisk},
     },
 };
 
-use super::state::{Model, Op, Parts, Verb, observe};
+use super::state::{Model, Op, Parts, Verb, observe, observe_snapshot};
 
 /// What a workload is made of.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub enum Step {
     },
     /// Opens it read-only beside the writer: what is acknowledged as durable must be seen.
     Beside,
+    /// Keeps this moment; whatever happens meanwhile, it reads the same at the next of these steps, flush or compaction.
+    Snapshot,
     Reopen,
     /// Seconds pass.
     Advance(u64),
@@ -45,7 +47,7 @@ impl Step {
         match self {
             Self::Batch(_, durability) | Self::Many(.., durability) => *durability == Durability::Synced,
             // Only the first `get_or_create` of a name writes.
-            Self::Advance(_) | Self::Verify { .. } | Self::Beside | Self::Await | Self::GetOrCreate(..) => false,
+            Self::Advance(_) | Self::Verify { .. } | Self::Beside | Self::Snapshot | Self::Await | Self::GetOrCreate(..) => false,
             _ => true,
         }
     }
@@ -72,10 +74,14 @@ pub struct Machine {
     pub db: Option<Database>,
     /// The last commit, and its place in the history.
     commit: Option<(Commit, usize)>,
+    /// A moment that was kept, and what it must show.
+    kept: Option<(Snapshot, Model)>,
     /// `history[k]` is the model after k batches, those issued but not acknowledged included.
     pub history: Vec<Model>,
     /// So many batches are proven durable.
     pub durable: usize,
+    /// Histories that ended with a fault.
+    past: Vec<Model>,
 }
 
 impl Machine {
@@ -91,7 +97,7 @@ impl Machine {
 
     /// A machine on another storage, or with other options. The disk tells the time, and takes the crashes if the storage is the same.
     pub fn on(disk: SimulatedDisk, storage: Arc<dyn Storage>, options: Options) -> Self {
-        Self { disk, storage, options, db: None, commit: None, history: vec![Model::default()], durable: 0 }
+        Self { disk, storage, options, db: None, commit: None, kept: None, history: vec![Model::default()], durable: 0, past: Vec::new() }
     }
 
     pub fn model(&self) -> &Model {
@@ -217,8 +223,13 @@ impl Machine {
                 Ok(())
             }
             Step::Beside => self.look_from_beside(),
-            Step::Flush => self.db().flush(),
-            Step::Compact => self.db().compact(),
+            Step::Snapshot => {
+                self.look_back()?;
+                self.kept = Some((self.db().snapshot()?, self.model().clone()));
+                Ok(())
+            }
+            Step::Flush => self.db().flush().and_then(|()| self.look_back()),
+            Step::Compact => self.db().compact().and_then(|()| self.look_back()),
             Step::Idle => self.db().wait_idle(),
             Step::Bulk(name, entries, policy) => {
                 let ids: BTreeSet<&Vec<u8>> = entries.iter().map(|(id, _)| id).collect();
@@ -227,10 +238,14 @@ impl Machine {
                 assert_eq!(loaded, ids.len() as u64, "how many were loaded");
                 Ok(())
             }
-            Step::Purge(name, ids) => self.db().collection(name)?.purge(ids).map(drop),
+            Step::Purge(name, ids) => {
+                let receipt = self.db().collection(name)?.purge(ids)?;
+                self.must_be_gone(name, ids, &receipt.cannot_vouch_for);
+                Ok(())
+            }
             Step::Checkpoint => self.checkpoint(),
             Step::Reopen => {
-                self.commit = None;
+                (self.commit, self.kept) = (None, None);
                 self.db.take().expect("the database is open").close()?;
                 self.open()
             }
@@ -241,11 +256,51 @@ impl Machine {
         }
     }
 
-    /// A reader beside the writer sees a state that was written, not older than what is proven durable.
-    fn look_from_beside(&self) -> Result<()> {
+    /// What was kept reads as it was.
+    fn look_back(&self) -> Result<()> {
+        let Some((kept, model)) = &self.kept else { return Ok(()) };
+        let seen = observe_snapshot(kept)?;
+        assert!(seen == model.state, "a snapshot of {} changed: {}", model.sequence, super::state::difference(&model.state, &seen));
+        Ok(())
+    }
+
+    /// No byte of the purged vectors is in any file but those that the receipt names. Only vectors count that no other record ever had.
+    fn must_be_gone(&self, name: &str, ids: &[Vec<u8>], excepted: &[String]) {
+        let contents = self.disk.contents();
+        let before = &self.history[self.history.len() - 2].state[name];
+        for (id, record) in ids.iter().filter_map(|id| before.rows.get_key_value(id)) {
+            let states = self.past.iter().chain(&self.history).flat_map(|model| &model.state);
+            let rows = states.flat_map(|(coll, held)| held.rows.iter().map(move |(id, record)| (coll, id, record)));
+            let mut others = rows.filter(|(coll, other, _)| (coll.as_str(), *other) != (name, id)).map(|(.., other)| other);
+            let plain = record.bits.windows(2).all(|pair| pair[0] == pair[1]);
+            if record.bits.len() < 3 || plain || others.any(|other| other.bits.starts_with(&record.bits)) {
+                continue;
+            }
+            let bytes: Vec<u8> = record.bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            for (file, content) in contents.iter().filter(|(file, _)| !excepted.iter().any(|text| text.contains(file))) {
+                // Logs are zeros, mostly.
+                let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                let found = content[..used].windows(bytes.len()).position(|window| window == bytes);
+                assert_eq!(found, None, "{name}/{} was purged, but its vector is in {file}", id.escape_ascii());
+            }
+        }
+    }
+
+    /// A reader beside the writer sees a state that was written, not older than what is proven durable; and what it has seen is durable.
+    fn look_from_beside(&mut self) -> Result<()> {
         let reader = Database::open_read_only_on(Arc::clone(&self.storage), self.options.clone())?;
         let (seen, sequence) = (observe(&reader)?, reader.snapshot()?.sequence());
-        super::oracle::place(&seen, sequence, self.legal(), "a reader beside the writer");
+        let model = super::oracle::place(&seen, sequence, self.legal(), "a reader beside the writer");
+        let at = self.history.iter().position(|known| known.sequence == model.sequence && known.state == model.state);
+        self.durable = self.durable.max(at.unwrap_or(0));
+        if !self.disk.names().is_empty() {
+            let crashed = self.disk.crash(&CrashPlan::LoseAll);
+            crashed.set_capacity(None);
+            let left = open_on(&crashed, self.options.clone());
+            let left = left.unwrap_or_else(|error| panic!("a power cut now cannot be recovered from: {error:?}"));
+            let least = left.snapshot()?.sequence();
+            assert!(least >= sequence, "a power cut takes sequence {sequence} back to {least}, which a reader beside the writer has seen");
+        }
         let error = reader.create_collection("x", 1, Metric::L2).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ReadOnly);
         Ok(())
@@ -263,15 +318,15 @@ impl Machine {
     pub fn crash(&mut self, plan: &CrashPlan, context: &str) {
         self.kill();
         let crashed = self.disk.crash(plan);
-        let (history, options) = (self.legal().to_vec(), self.options.clone());
-        *self = Self { history, ..Self::on(crashed.clone(), Arc::new(crashed), options) };
+        let (history, options, past) = (self.legal().to_vec(), self.options.clone(), std::mem::take(&mut self.past));
+        *self = Self { history, past, ..Self::on(crashed.clone(), Arc::new(crashed), options) };
         self.open().unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
         self.adopt(context);
     }
 
     /// Lets go of a database that refuses to go on, and opens it again on the same disk: nothing is lost but what its memory held.
     pub fn restart(&mut self) -> Result<()> {
-        self.commit = None;
+        (self.commit, self.kept) = (None, None);
         self.db = None;
         self.open()
     }
@@ -283,6 +338,7 @@ impl Machine {
         let model = super::oracle::place(&found, self.db().snapshot().unwrap().sequence(), &legal, context);
         let ambiguous: Vec<String> =
             model.state.keys().filter(|name| super::oracle::next_ordinals(name, &model, &legal).len() > 1).cloned().collect();
+        self.past.append(&mut self.history);
         (self.history, self.durable) = (vec![model], 0);
         for name in ambiguous {
             self.settle_ordinal(&name, &legal, context);
@@ -308,7 +364,7 @@ impl Machine {
     pub fn kill(&mut self) {
         // Nothing that a destructor does may reach the disk.
         self.disk.cut_power();
-        self.commit = None;
+        (self.commit, self.kept) = (None, None);
         self.db = None;
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod blunt;
 pub mod child;
+pub mod counting;
 pub mod damage;
 pub mod generated;
 pub mod hooked;
@@ -10,6 +11,7 @@ pub mod kill;
 pub mod machine;
 pub mod oracle;
 pub mod reading;
+pub mod salvage;
 pub mod state;
 pub mod subjects;
 pub mod workload;

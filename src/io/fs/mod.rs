@@ -75,6 +75,26 @@ impl Directory {
         Ok(file)
     }
 
+    fn read_directory(&self) -> Result<Vec<FileInfo>, Errno> {
+        let mut files = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
+                continue;
+            }
+            match retry_on_intr(|| rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                // Removed since it was read: as if it had been before.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {}
+                Ok(stat) => files.push(FileInfo { name: name.to_owned(), len: stat.st_size.try_into().unwrap_or(0) }),
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     /// Gives `from` the name `to` without replacing. Where there are no hard links (FAT, some FUSE) it is moved.
     fn link_or_move(&self, from: &str, to: &str) -> io::Result<()> {
         let (directory, none) = (&self.directory, AtFlags::empty());
@@ -119,23 +139,8 @@ impl Storage for Directory {
     }
 
     fn list(&self) -> io::Result<Vec<FileInfo>> {
-        let mut files = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
-                continue;
-            }
-            match retry_on_intr(|| rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)) {
-                // Removed since it was read: as if it had been before.
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {}
-                Ok(stat) => files.push(FileInfo { name: name.to_owned(), len: stat.st_size.try_into().unwrap_or(0) }),
-            }
-        }
-        files.sort();
-        Ok(files)
+        // From the start: a directory that is read on after an interruption may have lost an entry.
+        Ok(retry_on_intr(|| self.read_directory())?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

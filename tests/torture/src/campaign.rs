@@ -255,9 +255,10 @@ fn report(layer: &str, common: &Common, campaign: &Campaign, before: &[Value]) -
 pub fn leading(layer: &str) -> &'static str {
     match layer {
         "crash" => "distinct images",
-        "faults" => "faults",
+        "faults" | "faults --preload" => "faults",
         "kill" => "kills",
         "schedules" => "schedules",
+        "corrupt" => "changes",
         _ => "cuts",
     }
 }

@@ -11,6 +11,7 @@ use varvite::{
 
 use crate::{
     campaign::{Campaign, processors},
+    preload::Calls,
     quiet::caught,
     support::{
         generated::generated,
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-const STEPS: usize = 14;
+pub const STEPS: usize = 14;
 const ERRNOS: [(&str, i32); 6] = [
     ("eio", libc::EIO),
     ("enospc", libc::ENOSPC),
@@ -50,8 +51,8 @@ enum Kind {
 
 /// One fault as a case names it.
 #[derive(Clone, Debug)]
-struct Site {
-    name: &'static str,
+pub struct Site {
+    pub name: &'static str,
     kind: Kind,
     lasting: bool,
 }
@@ -59,6 +60,21 @@ struct Site {
 impl Site {
     fn full(at: u64) -> (u64, Self) {
         (at, Self { name: "full", kind: Kind::Full, lasting: false })
+    }
+
+    /// The error number, and the last call that it may meet; `None` for what only the simulated disk can do.
+    pub fn of_calls(&self, at: u64) -> Option<(i32, u64)> {
+        let (errno, lasting) = match self.kind {
+            Kind::Errno(errno) => (errno, u64::from(u32::MAX)),
+            Kind::Interrupted => (libc::EINTR, LASTING),
+            Kind::Short(_) | Kind::Sync { .. } | Kind::Full => return None,
+        };
+        Some((errno, if self.lasting { at + lasting } else { at }))
+    }
+
+    /// As a case names it.
+    pub fn label(&self) -> String {
+        format!("{}{}", self.name, if self.lasting { "!" } else { "" })
     }
 
     fn is_transient(&self) -> bool {
@@ -84,7 +100,7 @@ impl Site {
 }
 
 /// The faults that an operation of a kind can meet.
-fn sites(operation: OperationKind) -> Vec<Site> {
+pub fn sites(operation: OperationKind) -> Vec<Site> {
     let mut kinds: Vec<(&str, Kind)> = ERRNOS.iter().map(|(name, errno)| (*name, Kind::Errno(*errno))).collect();
     kinds.push(("eintr", Kind::Interrupted));
     if matches!(operation, OperationKind::Read | OperationKind::Write) {
@@ -107,6 +123,10 @@ pub fn explore(campaign: &Campaign) {
                     continue;
                 }
             };
+            let step = (peak - least) / DEVICES + 1;
+            for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
+                one(campaign, seed, bytes, Place::default(), &site);
+            }
             for operation in &operations {
                 campaign.count("calls", 1);
                 for site in sites(operation.kind) {
@@ -117,19 +137,19 @@ pub fn explore(campaign: &Campaign) {
                     return;
                 }
             }
-            let step = (peak - least) / DEVICES + 1;
-            for (bytes, site) in (least..peak).step_by(step as usize).map(Site::full) {
-                one(campaign, seed, bytes, Place::default(), &site);
-            }
             campaign.count("workloads in full", 1);
         }
     });
 }
 
 fn one(campaign: &Campaign, seed: u64, at: u64, place: Place, site: &Site) {
-    let case = format!("{seed}/{at}/{}{}", site.name, if site.lasting { "!" } else { "" });
+    judge(campaign, format!("{seed}/{at}/{}", site.label()), || Run::new(seed, at, place, site.clone()));
+}
+
+/// Counts what becomes of a run.
+pub fn judge(campaign: &Campaign, case: String, run: impl Fn() -> Run) {
     campaign.count("faults", 1);
-    match caught(|| Run::new(seed, at, place, site.clone()).whole()) {
+    match caught(|| run().whole()) {
         Ok(told) => {
             campaign.count("runs with an error", u64::from(told.errors > 0));
             campaign.count("poisoned", u64::from(told.poisoned));
@@ -149,8 +169,10 @@ pub fn replay(case: &str) -> Result<String, String> {
         return Ok(format!("{told:?}; 0 violations"));
     }
     let operation = operations.get(at as usize).ok_or_else(|| format!("the workload has only {} operations", operations.len()))?;
-    let wanted = |site: &Site| site.name == name.trim_end_matches('!') && site.lasting == name.ends_with('!');
-    let site = sites(operation.kind).into_iter().find(wanted).ok_or_else(|| format!("a {:?} cannot meet {name}", operation.kind))?;
+    let site = sites(operation.kind)
+        .into_iter()
+        .find(|site| site.label() == name)
+        .ok_or_else(|| format!("a {:?} cannot meet {name}", operation.kind))?;
     let told = caught(|| Run::new(seed, at, Place::of(operation), site).whole())?;
     Ok(format!("{:?} of {:?}: {told:?}; 0 violations", operation.kind, operation.name))
 }
@@ -174,7 +196,7 @@ fn dry_run(seed: u64) -> (Vec<Operation>, u64, u64) {
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+pub struct Told {
     errors: usize,
     poisoned: bool,
     /// After an error, steps succeeded on the same handle.
@@ -183,10 +205,10 @@ struct Told {
 
 /// What operation fails.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+pub struct Place {
     /// By its kind, not necessarily by its fault.
-    on_sync: bool,
-    on_lock: bool,
+    pub on_sync: bool,
+    pub on_lock: bool,
 }
 
 impl Place {
@@ -196,8 +218,10 @@ impl Place {
     }
 }
 
-struct Run {
+pub struct Run {
     machine: Machine,
+    /// The calls that fail instead of the simulated disk's.
+    calls: Option<Calls>,
     steps: Vec<Step>,
     at: u64,
     place: Place,
@@ -209,10 +233,16 @@ impl Run {
     fn new(seed: u64, at: u64, place: Place, site: Site) -> Self {
         let disk = SimulatedDisk::new(seed);
         site.inject(&disk, at);
-        Self { machine: Machine::new(disk), steps: generated(seed, STEPS), at, place, site, told: Told::default() }
+        Self { machine: Machine::new(disk), calls: None, steps: generated(seed, STEPS), at, place, site, told: Told::default() }
     }
 
-    fn whole(mut self) -> Told {
+    /// The same in a directory, where the C library's calls fail.
+    pub fn below(seed: u64, at: u64, place: Place, site: Site, machine: Machine) -> Self {
+        let calls = site.of_calls(at).map(|(errno, last)| Calls::begin(at, last, errno));
+        Self { machine, calls, steps: generated(seed, STEPS), at, place, site, told: Told::default() }
+    }
+
+    pub fn whole(mut self) -> Told {
         if let Err(error) = self.machine.open() {
             self.error(&error);
             self.reopen();
@@ -234,8 +264,7 @@ impl Run {
                     assert!(!full || error.kind() != ErrorKind::Poisoned, "a full device poisoned: {error:?}");
                     while_full += 1;
                     if !full || while_full > STEPS_WHILE_FULL || self.machine.db.is_none() {
-                        self.machine.disk.heal();
-                        self.machine.disk.set_capacity(None);
+                        self.heal();
                     }
                     self.settle(step, &error, known);
                 }
@@ -250,7 +279,13 @@ impl Run {
     }
 
     fn fired(&self) -> bool {
-        self.machine.disk.operations() > self.at
+        self.calls.as_ref().map_or_else(|| self.machine.disk.operations(), Calls::count) > self.at
+    }
+
+    fn heal(&self) {
+        self.calls.as_ref().inspect(|calls| calls.heal());
+        self.machine.disk.heal();
+        self.machine.disk.set_capacity(None);
     }
 
     fn error(&mut self, error: &varvite::Error) {
@@ -290,8 +325,7 @@ impl Run {
 
     /// The handle refuses to go on: a new one on the same disk finds a legal state.
     fn reopen(&mut self) {
-        self.machine.disk.heal();
-        self.machine.disk.set_capacity(None);
+        self.heal();
         self.machine.restart().unwrap_or_else(|error| panic!("cannot be opened after the fault: {error:?}"));
         self.machine.adopt("reopened after the fault");
     }
@@ -309,11 +343,16 @@ impl Run {
     }
 
     fn end(mut self) -> Told {
-        self.machine.disk.heal();
-        self.machine.disk.set_capacity(None);
+        self.heal();
         if let Some(db) = &self.machine.db {
             let seen = observe(db).unwrap();
             assert!(seen == self.machine.model().state, "at the end another state is read");
+        }
+        if self.calls.is_some() {
+            self.machine.restart().unwrap_or_else(|error| panic!("cannot be opened at the end: {error:?}"));
+            self.machine.adopt("reopened at the end");
+            self.machine.step(&Step::Verify { orphans: false }).unwrap_or_else(|error| panic!("cannot be verified at the end: {error:?}"));
+            return self.told;
         }
         self.machine.kill();
         let crashed = self.machine.disk.crash(&CrashPlan::LoseAll);

@@ -12,20 +12,26 @@
 )]
 
 mod campaign;
+mod corrupt;
 mod crash;
 mod faults;
 mod kill;
 mod powercut;
+mod preload;
 mod quiet;
 #[cfg(shuttle)]
 mod schedules;
 #[path = "../../support/mod.rs"]
 mod support;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use campaign::{Common, run};
 use clap::{Args, Parser, Subcommand};
+
+#[global_allocator]
+static COUNTING: support::counting::Counting = support::counting::Counting;
 
 /// Tries to make varvite lose or falsify data. Exit codes: 0 nothing found (or SKIPPED), 1 a promise is broken, 2 usage.
 #[derive(Parser)]
@@ -40,7 +46,7 @@ enum Layer {
     /// Power cuts of a simulated disk at every storage operation, recoveries included; every legal image. A case is a workload.
     Crash(Common),
     /// Every storage call of a workload fails, in every way, once and for good. A case is a workload; a budget of time may end within one.
-    Faults(Common),
+    Faults(Faults),
     /// SIGKILL of a writing process with several threads, at random moments. A case is a database that is killed 40 times.
     Kill(Common),
     /// Power cuts of real file systems (ext4, XFS) under a writing process; needs root. A case is a file system that is cut 40 times.
@@ -48,10 +54,21 @@ enum Layer {
     /// The whole engine with its threads on a simulated disk, its schedules chosen by shuttle; needs a build with `--cfg shuttle`. A case is a
     /// workload under 50 schedules.
     Schedules(Common),
+    /// Three databases changed in every way: bits, lengths, blocks, files, signed integers. A case is a few changes; there is an end.
+    Corrupt(Common),
     #[command(hide = true)]
     KillChild(Child),
     #[command(hide = true)]
     PowercutChild(Child),
+}
+
+#[derive(Args)]
+struct Faults {
+    #[command(flatten)]
+    common: Common,
+    /// The calls of the C library fail, below our own seam, in a real directory (TMPDIR).
+    #[arg(long)]
+    preload: bool,
 }
 
 /// A process that is killed.
@@ -66,7 +83,8 @@ struct Child {
 fn main() -> ExitCode {
     match Arguments::parse().layer {
         Layer::Crash(common) => run("crash", &common, crash::replay, crash::explore),
-        Layer::Faults(common) => run("faults", &common, faults::replay, faults::explore),
+        Layer::Faults(Faults { common, preload: true }) => preload::start(&common),
+        Layer::Faults(Faults { common, .. }) => run("faults", &common, faults::replay, faults::explore),
         Layer::Kill(common) => run("kill", &common, kill::replay, kill::explore),
         Layer::Powercut(common) => run("powercut", &common, powercut::replay, powercut::explore),
         #[cfg(shuttle)]
@@ -78,6 +96,7 @@ fn main() -> ExitCode {
             |_| Err("not built for it".to_owned()),
             |campaign| campaign.skip("built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...".to_owned()),
         ),
+        Layer::Corrupt(common) => run("corrupt", &common, corrupt::replay, corrupt::explore),
         Layer::KillChild(Child { path, seed }) => {
             support::kill::write_until_killed(&path, seed);
             ExitCode::SUCCESS
