@@ -267,12 +267,70 @@ fn a_refused_export_keeps_what_was_there() {
     let bench = Bench::with_records();
     bench.ok(&["put", "db", "c", "two\nlines", "--vector", "1,1"]);
     bench.write("o.npy", b"older");
-    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids", "--force"]);
     assert!(refused.code == 1 && refused.err.contains(r"two\nlines"), "{refused:?}");
     assert_eq!(bench.read("o.npy"), b"older");
     assert!(!bench.path("o.ids").exists());
-    let same = bench.run(&["export", "db", "c", "--vectors", "x", "--ids", "x"]);
+    let same = bench.run(&["export", "db", "c", "--vectors", "x.npy", "--ids", "./x.npy"]);
     assert_eq!(same.code, 2, "{same:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_export_replaces_only_what_it_was_told_to() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let bench = Bench::with_records();
+    let export =
+        |vectors: &str, ids: &str, more: &[&str]| bench.run(&[&["export", "db", "c", "--vectors", vectors, "--ids", ids], more].concat());
+    bench.write("o.npy", b"older");
+    fs::set_permissions(bench.path("o.npy"), fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = export("o.npy", "o.ids", &[]);
+    assert!(refused.code == 1 && refused.err.contains("'o.npy' exists already (--force"), "{refused:?}");
+    assert_eq!(bench.read("o.npy"), b"older");
+    symlink("o.npy", bench.path("link.npy")).unwrap();
+    assert_eq!(export("link.npy", "o.ids", &["--force"]).code, 0);
+    assert!(bench.read("o.npy").starts_with(b"\x93NUMPY") && bench.path("link.npy").is_symlink());
+    assert_eq!(fs::metadata(bench.path("o.npy")).unwrap().permissions().mode() & 0o777, 0o600);
+    // Neither straight nor through a link into a database.
+    let floor = bench.read("db/FLOOR");
+    symlink("db/FLOOR", bench.path("floor.npy")).unwrap();
+    symlink("db", bench.path("way")).unwrap();
+    symlink("nowhere", bench.path("dangling.npy")).unwrap();
+    for (vectors, ids, reason) in [
+        ("floor.npy", "n.ids", "inside the database"),
+        ("n.npy", "way/FLOOR", "inside the database"),
+        ("n.npy", "way/new", "inside the database"),
+        ("dangling.npy", "n.ids", "link to nothing"),
+        ("n.npy", "/dev/null", "not a regular file"),
+    ] {
+        let refused = export(vectors, ids, &["--force"]);
+        assert!(refused.code == 1 && refused.err.contains(reason), "{vectors} {ids}: {refused:?}");
+    }
+    assert_eq!(bench.read("db/FLOOR"), floor);
+    assert!(!bench.path("n.npy").exists() && !bench.path("n.ids").exists());
+    assert_eq!(export("N.NPY", "n.ids", &[]).code, 0);
+    bench.ok(&["import", "db", "c", "--vectors", "N.NPY", "--ids", "n.ids"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn pipes_and_devices_are_refused_and_not_waited_for() {
+    let bench = Bench::with_records();
+    assert!(Command::new("mkfifo").arg(bench.path("pipe.npy")).status().unwrap().success());
+    std::os::unix::fs::symlink("pipe.npy", bench.path("pipe")).unwrap();
+    for arguments in [
+        &["dump", "/dev/zero"][..],
+        &["dump", "pipe"],
+        &["import", "db", "c", "--vectors", "pipe.npy"],
+        &["import", "db", "c", "--vectors", "v.npy", "--ids", "pipe"],
+        &["search", "db", "c", "--vector", "pipe.npy"],
+        &["put", "db", "c", "x", "--vector", "pipe.npy"],
+        &["delete", "db", "c", "--ids", "pipe"],
+        &["export", "db", "c", "--vectors", "pipe.npy", "--ids", "o.ids", "--force"],
+    ] {
+        let refused = bench.run(arguments);
+        assert!(refused.code == 1 && refused.err.contains("not a regular file"), "{arguments:?}: {refused:?}");
+    }
 }
 
 /// Name and bytes of a file of vectors, the ids beside it, and what the error says.
@@ -413,7 +471,15 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["search", "db", "c", "--id", "a", "-k", "0"], 2, "0"),
         (&["search", "db", "c", "--id", "absent"], 1, "absent"),
         (&["search", "db", "c", "--vector", "q3.npy"], 1, "3 elements"),
-        (&["export", "db", "c", "--vectors", "db", "--ids", "o.ids"], 1, "directory"),
+        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "."], 1, "directory"),
+        (&["export", "db", "c", "--vectors", "o.txt", "--ids", "o.ids"], 2, "does not end in .npy"),
+        (&["export", "db", "c", "--vectors", "db/FLOOR.npy", "--ids", "o.ids"], 1, "inside the database"),
+        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "db/FLOOR", "--force"], 1, "inside the database"),
+        (&["checkpoint", "db", "db/inside"], 1, "inside the database"),
+        (&["checkpoint", "db", "db/in/side"], 1, "inside the database"),
+        (&["repair", "db", "db/inside"], 1, "inside the database"),
+        (&["create", "db/inside", "c", "--dim", "2", "--metric", "l2"], 1, "inside the database"),
+        (&["demo", "db/inside"], 1, "inside the database"),
         (&["export", "db", "c", "--vectors", "no/where.npy", "--ids", "o.ids"], 1, "no/where.npy"),
         (&["delete", "db", "c"], 2, "required"),
         (&["dump", "not-ours"], 1, "not-ours"),

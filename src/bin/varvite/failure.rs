@@ -11,6 +11,8 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 pub(crate) enum Failure {
     /// The command cannot be done: exit code 1.
     Refused(String),
+    /// What the command would make is there already: exit code 1.
+    Exists(String),
     /// The command line makes no sense: exit code 2.
     Usage(String),
     /// Damage was found: exit code 3.
@@ -26,6 +28,10 @@ impl Failure {
         Self::Refused(message.into())
     }
 
+    pub(crate) fn exists(message: impl Into<String>) -> Self {
+        Self::Exists(message.into())
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
@@ -38,7 +44,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::Exists(_) => 1,
             Self::Usage(_) => 2,
             Self::Damage(_) => 3,
             Self::Library(error) if error.kind() == ErrorKind::Corruption => 3,
@@ -50,7 +56,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(message) | Self::Usage(message) | Self::Damage(message) => f.write_str(message),
+            Self::Refused(message) | Self::Exists(message) | Self::Usage(message) | Self::Damage(message) => f.write_str(message),
             Self::Library(error) => error.fmt(f),
             Self::OutputClosed => f.write_str("the output was closed"),
         }

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod commands;
 mod demo;
 mod failure;
+mod files;
 mod ids;
 mod input;
 mod json;

@@ -9,6 +9,7 @@ use varvite::{Database, Metric, Options};
 use super::{Place, open_reader, open_writer, open_writer_with};
 use crate::{
     failure::Outcome,
+    files::refuse_inside_database,
     output::{grouped, right, table},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let Place { database, collection } = &self.place;
+        refuse_inside_database(database)?;
         // A refused collection must not leave a new, empty database behind: the engine judges it in memory first.
         Database::in_memory(Options::default())?.create_collection(collection, self.dimension, self.metric)?;
         let db = open_writer_with(database, |options| options.create_if_missing = true)?;

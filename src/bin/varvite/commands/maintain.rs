@@ -1,6 +1,9 @@
 //! stats, verify, repair, compact, checkpoint, dump.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -9,6 +12,7 @@ use varvite::{CollectionInfo, CollectionStats, Database};
 use super::{open_reader, open_writer, options};
 use crate::{
     failure::{Failure, Outcome},
+    files::{open_regular, refuse_inside_database},
     ids::IdOptions,
     output::{grouped, right, size, table},
     progress::busy,
@@ -142,7 +146,7 @@ pub(crate) struct Repair {
     /// Directory of the damaged database, which stays as it is
     #[arg(value_name = "DB")]
     database: PathBuf,
-    /// Directory of the new database
+    /// Directory of the new database, which must not exist or be empty, and lie outside the damaged one
     #[arg(value_name = "OUT")]
     target: PathBuf,
     #[command(flatten)]
@@ -154,6 +158,7 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        refuse_inside_database(&self.target)?;
         let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {})))?;
         let encoding = self.ids.id_encoding;
         if self.json {
@@ -199,18 +204,22 @@ impl Compact {
 }
 
 /// Make a consistent copy of a database as a new one
+///
+/// It writes out what is in memory first, so it needs the write lock (no other process may be writing) and write access to the source;
+/// files are hard-linked where source and copy share a device. A running program makes one with `Database::checkpoint`.
 #[derive(Args)]
 pub(crate) struct Checkpoint {
     /// Directory of the database
     #[arg(value_name = "DB")]
     database: PathBuf,
-    /// Directory of the copy, which must not exist
+    /// Directory of the copy, which must not exist or be empty, and lie outside the source
     #[arg(value_name = "OUT")]
     target: PathBuf,
 }
 
 impl Checkpoint {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        refuse_inside_database(&self.target)?;
         let db = open_writer(&self.database)?;
         busy("copying", || db.checkpoint(&self.target))?;
         db.close()?;
@@ -228,7 +237,7 @@ pub(crate) struct Dump {
 
 impl Dump {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let bytes = fs::read(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
+        let bytes = read_whole(&self.file)?;
         let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let mut watched = Watched { out, failure: None };
         let dumped = varvite::dump(&name, &bytes, &mut watched);
@@ -240,6 +249,13 @@ impl Dump {
             },
         }
     }
+}
+
+fn read_whole(path: &Path) -> Outcome<Vec<u8>> {
+    let (mut file, _) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Failure::file("read", path, &error))?;
+    Ok(bytes)
 }
 
 /// Remembers why writing failed, which the library can only pass on as one of its own errors.

@@ -14,6 +14,7 @@ use varvite::{Collection, Database, Options};
 use crate::{
     commands::open_writer_with,
     failure::{Failure, Outcome},
+    files::refuse_inside_database,
     output::{grouped, size},
 };
 
@@ -34,7 +35,7 @@ const MEMTABLE_BYTES: usize = 2 << 20;
 /// Show the whole thing on real embeddings: store, read back, search, survive a kill -9, stay compact
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Directory for the database, which is kept; by default a temporary one, which is removed
+    /// Directory for the database, which is kept; by default a temporary one, which is removed (not when the demo is killed, Ctrl-C included: varvite-demo-* in the directory for temporary files)
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -43,6 +44,7 @@ impl Demo {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let (directory, _removed_at_the_end) = match self.directory {
             Some(directory) => {
+                refuse_inside_database(&directory)?;
                 if fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) || directory.is_file() {
                     return Err(Failure::refused(format!(
                         "'{}' is not an empty directory: the demo needs one of its own",

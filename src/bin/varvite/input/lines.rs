@@ -20,7 +20,7 @@ pub(crate) struct Lines<R> {
 
 impl Lines<BufReader<File>> {
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
-        let (file, _) = super::open_regular(path)?;
+        let (file, _) = crate::files::open_regular(path)?;
         Ok(Self::new(BufReader::with_capacity(1 << 18, file), path))
     }
 }

@@ -10,6 +10,7 @@ use varvite::Fields;
 
 use crate::{
     failure::{Failure, Outcome},
+    files::{has_ending, open_regular},
     ids::{IdEncoding, readable},
 };
 
@@ -28,19 +29,6 @@ type FileLines = Lines<BufReader<File>>;
 /// A piece is closed early when it holds so many bytes, so that long documents do not fill the memory.
 const PIECE_BYTES: usize = 16 << 20;
 
-/// Opens a file that can be read twice and says how long it is.
-pub(crate) fn open_regular(path: &Path) -> Outcome<(File, u64)> {
-    let file = File::open(path).map_err(|error| Failure::file("open", path, &error))?;
-    let metadata = file.metadata().map_err(|error| Failure::file("look at", path, &error))?;
-    if !metadata.is_file() {
-        return Err(Failure::refused(format!(
-            "'{}' is not a regular file (input is read twice: once to check it, once to write)",
-            path.display()
-        )));
-    }
-    Ok((file, metadata.len()))
-}
-
 /// A file of vectors alone.
 pub(crate) enum Vectors {
     Npy(Matrix<BufReader<File>>),
@@ -52,16 +40,17 @@ pub(crate) enum Vectors {
 impl Vectors {
     /// Opens by the ending of the name; `None` for an ending that is neither .npy nor .fvecs.
     pub(crate) fn open(path: &Path) -> Outcome<Option<Self>> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if !matches!(extension, "npy" | "fvecs") {
+        let is_npy = has_ending(path, "npy");
+        if !is_npy && !has_ending(path, "fvecs") {
             return Ok(None);
         }
         let (file, length) = open_regular(path)?;
         let reader = BufReader::with_capacity(1 << 18, file);
         let name = path.display().to_string();
-        Ok(Some(match extension {
-            "npy" => Self::Npy(npy::open(reader, length, &name)?),
-            _ => fvecs::open(reader, length, &name)?.map_or(Self::Empty, Self::Fvecs),
+        Ok(Some(if is_npy {
+            Self::Npy(npy::open(reader, length, &name)?)
+        } else {
+            fvecs::open(reader, length, &name)?.map_or(Self::Empty, Self::Fvecs)
         }))
     }
 
@@ -157,7 +146,7 @@ impl Input {
         let lines = |path: &Option<PathBuf>| path.as_deref().map(Lines::open).transpose();
         let (vectors, records) = match Vectors::open(&files.vectors)? {
             Some(vectors) => (Some(vectors), lines(&files.records)?),
-            None if files.vectors.extension().is_some_and(|extension| extension == "jsonl") => {
+            None if has_ending(&files.vectors, "jsonl") => {
                 if files.records.is_some() {
                     return Err(Failure::usage("--records cannot be added to a .jsonl file of vectors, whose lines are whole records"));
                 }
