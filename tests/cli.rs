@@ -572,3 +572,23 @@ fn help_goes_to_standard_output() {
     assert!(bench.ok(&["import", "--help"]).contains("--records"));
     assert!(bench.ok(&["--version"]).starts_with("varvite "));
 }
+
+#[test]
+fn ids_are_the_same_whatever_ends_their_lines() {
+    let bench = Bench::with_records();
+    let before = bench.state();
+    for ids in [&b"b\r\na\r\nc\r\n"[..], b"\xef\xbb\xbfb\na\nc\n", b"\xef\xbb\xbfb\r\na\r\nc"] {
+        bench.write("other.ids", ids);
+        bench.ok(&["import", "db", "c", "--vectors", "v.npy", "--ids", "other.ids"]);
+        assert_eq!(bench.state(), before, "{}", ids.escape_ascii());
+    }
+    bench.write("a.ids", b"\xef\xbb\xbfa\r\n");
+    bench.ok(&["put", "db", "c", "610d", "--id-encoding", "hex", "--vector", "1,1"]);
+    assert!(bench.ok(&["delete", "db", "c", "--ids", "a.ids"]).starts_with("deleted 1 of 1 record"));
+    // An id that really ends so is possible, and never written where it would be misread.
+    assert!(bench.ok(&["get", "db", "c", "610d", "--id-encoding", "hex"]).contains("610d"));
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert!(refused.code == 1 && refused.err.contains("carriage return"), "{refused:?}");
+    let asked = bench.run_with(&["search", "db", "c", "--stdin", "-k", "1", "--json"], b"\xef\xbb\xbf[1,2]\r\n[0,0]\r\n");
+    assert!(asked.code == 0 && asked.out.lines().count() == 2, "{asked:?}");
+}

@@ -60,10 +60,13 @@ impl IdEncoding {
     /// The text of one line of an id file: refuses an id that would read back as another, or as two.
     pub(crate) fn encode_line(self, id: &[u8]) -> Outcome<String> {
         let line = self.encode(id)?;
-        if line.contains('\n') {
-            return Err(Failure::refused(format!("the id {} holds a newline: say --id-encoding hex", readable(id))));
-        }
-        Ok(line)
+        let what = match () {
+            () if line.contains('\n') => "holds a newline",
+            () if line.ends_with('\r') => "ends in a carriage return",
+            () if line.starts_with('\u{feff}') => "begins with a byte order mark",
+            () => return Ok(line),
+        };
+        Err(Failure::refused(format!("the id {} {what}: say --id-encoding hex", readable(id))))
     }
 
     /// What people are shown; never fails.
@@ -122,7 +125,9 @@ mod tests {
         assert!(Utf8.encode_line(b"a\nb").unwrap_err().to_string().contains("newline"));
         assert!(Utf8.encode_line(b"\xff").unwrap_err().to_string().contains("hex"));
         assert_eq!(Hex.encode_line(b"a\nb").unwrap(), "610a62");
-        assert_eq!(Utf8.encode_line("käse\r".as_bytes()).unwrap(), "käse\r");
+        assert_eq!(Utf8.encode_line("kä\rse".as_bytes()).unwrap(), "kä\rse");
+        assert!(Utf8.encode_line(b"a\r").unwrap_err().to_string().contains("carriage return"));
+        assert!(Utf8.encode_line("\u{feff}a".as_bytes()).unwrap_err().to_string().contains("byte order mark"));
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Chosen {
         let mut ids = self.ids.id_encoding.decode_arguments(&self.id)?;
         if let Some(path) = &self.file {
             let mut lines = Lines::open(path)?;
-            while let Some(line) = lines.next_line()? {
+            while let Some(line) = lines.next_id()? {
                 let id = self.ids.id_encoding.decode(line);
                 ids.push(id.map_err(|what| lines.complaint(&what))?);
             }

@@ -238,7 +238,7 @@ impl Input {
     fn next_id(&mut self, record: Option<&RecordLine>) -> Outcome<Vec<u8>> {
         let in_record = record.and_then(|record| record.id.as_ref());
         if let Some(lines) = &mut self.ids {
-            let id = match lines.next_line()? {
+            let id = match lines.next_id()? {
                 None => match self.vectors.as_ref().map(Vectors::rows) {
                     Some(rows) => return Err(too_short(lines.path(), self.row, rows)),
                     None => {
