@@ -78,8 +78,8 @@ impl<R: Read> Matrix<R> {
         if self.shape.row_prefix == 4 {
             let mut prefix = [0; 4];
             self.reader.read_exact(&mut prefix).map_err(|error| self.broken(offset, &error))?;
-            let dimension = u32::from_le_bytes(prefix);
-            if u64::from(dimension) != self.shape.dimension {
+            let dimension = i32::from_le_bytes(prefix);
+            if i64::from(dimension) != self.shape.dimension.cast_signed() {
                 let first = self.shape.dimension;
                 return Err(Failure::refused(format!(
                     "'{}' at byte {offset}: row {} says it has {dimension} elements, the first row has {first}",
