@@ -13,7 +13,7 @@ use crate::{
     ids::IdOptions,
     input::npy,
     json,
-    output::grouped,
+    output::counted,
     progress::Progress,
 };
 
@@ -62,7 +62,7 @@ impl Export {
         if self.json {
             writeln!(out, "{}", json!({"exported": count}))?;
         } else {
-            writeln!(out, "exported {} records", grouped(count))?;
+            writeln!(out, "exported {}", counted(count, "record"))?;
         }
         Ok(())
     }

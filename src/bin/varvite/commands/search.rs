@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use varvite::{CollectionSnapshot, Hit};
 
 use super::{Place, read};
@@ -15,7 +15,7 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines},
     json,
-    output::{excerpt, right, table},
+    output::{distance, excerpt, grouped, right, table},
 };
 
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
@@ -39,11 +39,12 @@ pub(crate) struct Search {
     #[arg(long, group = "query")]
     stdin: bool,
     /// How many records
-    #[arg(short, long = "top", value_name = "K", default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(short, long = "top", value_name = "K", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..))]
     k: usize,
     #[command(flatten)]
     ids: IdOptions,
-    /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}
+    /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}; a distance that has left the range of f32 is the string
+    /// "Infinity", "-Infinity" or "NaN"
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +57,7 @@ impl Search {
             let id = self.ids.id_encoding.decode(id.as_bytes()).map_err(Failure::Refused)?;
             let row = collection
                 .get(&id)?
-                .ok_or_else(|| Failure::refused(format!("there is no record {} in '{}'", readable(&id), self.place.collection)))?;
+                .ok_or_else(|| Failure::missing(format!("there is no record {} in '{}'", readable(&id), self.place.collection)))?;
             return answers.give(&row, out);
         }
         match &self.vector {
@@ -100,8 +101,9 @@ impl Answers<'_> {
         loop {
             let query = match lines.next_line()? {
                 None => break,
+                Some(line) if line.trim_ascii().is_empty() => Err("is empty: each line is a JSON array of numbers".to_owned()),
                 Some(line) => {
-                    serde_json::from_slice::<Json>(line).map_err(|error| error.to_string()).and_then(|json| json::to_vector(&json))
+                    serde_json::from_slice::<Json>(line).map_err(|error| json::complaint(&error)).and_then(|json| json::to_vector(&json))
                 }
             };
             match query {
@@ -122,6 +124,12 @@ impl Answers<'_> {
     }
 
     fn give(&mut self, queries: &[f32], out: &mut dyn Write) -> Outcome {
+        if let Some(at) = queries.iter().position(|element| !element.is_finite()) {
+            let query = grouped(self.next + (at / self.collection.dimension().max(1)) as u64);
+            return Err(Failure::refused(format!(
+                "query {query} (counted from 0) holds a NaN or an infinity, which is at no distance to anything"
+            )));
+        }
         for hits in self.collection.search_many(queries, self.search.k)? {
             if self.search.json {
                 self.print_json(&hits, out)?;
@@ -134,19 +142,18 @@ impl Answers<'_> {
     }
 
     fn print_json(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
-        write!(out, "{{\"query\":{},\"hits\":[", self.next)?;
-        for (rank, hit) in hits.iter().enumerate() {
-            let comma = if rank > 0 { "," } else { "" };
-            let id = Json::String(self.search.ids.id_encoding.encode(&hit.id)?);
-            write!(out, "{comma}{{\"id\":{id},\"distance\":{}}}", json::float(hit.distance))?;
-        }
-        writeln!(out, "]}}")?;
+        // Whole before it is printed: half a line would be no JSON.
+        let hits = hits
+            .iter()
+            .map(|hit| Ok(json!({"id": self.search.ids.id_encoding.encode(&hit.id)?, "distance": json::distance(hit.distance)})))
+            .collect::<Outcome<Vec<_>>>()?;
+        writeln!(out, "{}", json!({"query": self.next, "hits": hits}))?;
         Ok(())
     }
 
     fn print_table(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
         if self.titled {
-            writeln!(out, "query {}", self.next)?;
+            writeln!(out, "query {}", grouped(self.next))?;
         }
         let mut table = table(&["rank", "distance", "id", "document"]);
         for (rank, hit) in (1_u64..).zip(hits) {
@@ -155,7 +162,7 @@ impl Answers<'_> {
                 None => String::new(),
             };
             let id = self.search.ids.id_encoding.show(&hit.id);
-            table.add_row([right(rank), right(hit.distance), id.into(), excerpt(&document, 90).into()]);
+            table.add_row([right(grouped(rank)), right(distance(hit.distance)), id.into(), excerpt(&document, 90).into()]);
         }
         writeln!(out, "{table}")?;
         Ok(())

@@ -38,6 +38,9 @@ pub(crate) struct Demo {
     /// Directory for the database, which is kept; by default a temporary one, which is removed (not when the demo is killed, Ctrl-C included: varvite-demo-* in the directory for temporary files)
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Report as one JSON object, at the end
+    #[arg(long)]
+    json: bool,
 }
 
 impl Demo {
@@ -58,10 +61,10 @@ impl Demo {
                 (temporary.0.clone(), Some(temporary))
             }
         };
-        let mut report = Report::new(out);
+        let mut report = Report::new(out, self.json);
         if let Err(failure) = show(&directory, &mut report) {
             match failure {
-                Failure::OutputClosed => return Err(failure),
+                Failure::OutputClosed | Failure::Output(_) => return Err(failure),
                 other => report.check("the demo came to its end", false, other.to_string()),
             }
         }

@@ -12,6 +12,7 @@ use crate::{
     failure::{Failure, Outcome},
     files::{has_ending, open_regular},
     ids::{IdEncoding, readable},
+    output::{counted, grouped},
 };
 
 pub(crate) mod fvecs;
@@ -86,10 +87,10 @@ impl Vectors {
 /// Which files an import reads.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputFiles {
-    /// Vectors: a .npy file (2-D, little-endian f32), a .fvecs file, or a .jsonl file of whole records
+    /// Vectors: a .npy file (2-D, little-endian f32), a .fvecs file, or a .jsonl file of whole records; the ending of the name tells which
     #[arg(long, value_name = "FILE")]
     pub(crate) vectors: PathBuf,
-    /// Ids, one a line, in the order of the vectors. Without this and without ids in the records, an id is the number of its row, from 0
+    /// Ids, one a line (ended by LF or, all of them, by CR LF), in the order of the vectors. Without this and without ids in the records, an id is the number of its row, from 0
     #[arg(long, value_name = "FILE")]
     pub(crate) ids: Option<PathBuf>,
     /// Texts and metadata, one JSON object a line, in the order of the vectors: id, document, metadata, uri, each optional. What is left out stays as it is in the database; null clears it
@@ -179,6 +180,15 @@ impl Input {
         self.vectors.as_ref().map(Vectors::rows)
     }
 
+    /// Where the id of a row stands, for a message.
+    pub(crate) fn place_of(&self, row: u64) -> String {
+        let lines = self.ids.as_ref().or(self.records.as_ref().filter(|_| self.ids_in_records == Some(true)));
+        match lines {
+            Some(lines) => format!("'{}' line {}", lines.path().display(), grouped(row + 1)),
+            None => format!("row {}, counted from 0,", grouped(row)),
+        }
+    }
+
     /// Up to `count` further records; an empty piece is the end, and then all files have ended together.
     pub(crate) fn next_piece(&mut self, count: usize) -> Outcome<Piece> {
         let mut piece = Piece { dimension: self.dimension, ..Piece::default() };
@@ -243,9 +253,9 @@ impl Input {
                     Some(rows) => return Err(too_short(lines.path(), self.row, rows)),
                     None => {
                         return Err(Failure::refused(format!(
-                            "'{}' ends after {} ids, but there are more vectors",
+                            "'{}' ends after {}, but there are more vectors",
                             lines.path().display(),
-                            self.row
+                            counted(self.row, "id")
                         )));
                     }
                 },
@@ -275,8 +285,8 @@ impl Input {
                 return Err(Failure::refused(format!(
                     "'{}' has more lines than there are vectors: line {} belongs to none of {}",
                     lines.path().display(),
-                    lines.number(),
-                    self.row
+                    grouped(lines.number()),
+                    grouped(self.row)
                 )));
             }
         }
@@ -285,5 +295,5 @@ impl Input {
 }
 
 fn too_short(path: &Path, lines: u64, rows: u64) -> Failure {
-    Failure::refused(format!("'{}' has {lines} lines, but there are {rows} vectors", path.display()))
+    Failure::refused(format!("'{}' has {}, but there are {}", path.display(), counted(lines, "line"), counted(rows, "vector")))
 }

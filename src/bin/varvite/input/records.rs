@@ -29,11 +29,10 @@ pub(crate) struct RecordLine {
 
 impl RecordLine {
     pub(crate) fn parse(line: &[u8], encoding: IdEncoding) -> Result<Self, String> {
-        let RawRecord { metadata, others } = serde_json::from_slice(line).map_err(|error| {
-            let text = error.to_string();
-            let text = text.split(" at line ").next().unwrap_or_default();
-            format!("{text} (column {})", error.column())
-        })?;
+        if line.trim_ascii().is_empty() {
+            return Err("the line is empty: each line is one JSON object".to_owned());
+        }
+        let RawRecord { metadata, others } = serde_json::from_slice(line).map_err(|error| json::complaint(&error))?;
         let mut record = Self {
             metadata: metadata.map(|metadata| metadata.map(|object| json::to_metadata(object.0)).transpose()).transpose()?,
             ..Self::default()
@@ -202,7 +201,8 @@ mod tests {
     fn broken_lines_are_refused_by_name() {
         let deep = "[".repeat(100_000);
         for (line, reason) in [
-            ("", "EOF"),
+            ("", "the line is empty"),
+            (" \r", "the line is empty"),
             ("[]", "expected an object"),
             ("{\"id\":\"a\"", "EOF"),
             ("{} {}", "trailing"),
