@@ -567,21 +567,23 @@ fn a_reader_who_leaves_is_no_error() {
 fn damage_has_an_exit_code_of_its_own() {
     let bench = Bench::with_records();
     let needle = [1.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat();
-    let mut damaged = 0;
+    let mut damaged_files = Vec::new();
     for file in fs::read_dir(bench.path("db")).unwrap().map(|entry| entry.unwrap().path()) {
         let mut bytes = fs::read(&file).unwrap();
         let found: Vec<usize> = bytes.windows(8).enumerate().filter(|(_, window)| *window == needle).map(|(at, _)| at).collect();
         for at in &found {
             bytes[*at] ^= 1;
-            damaged += 1;
         }
         if !found.is_empty() {
             fs::write(&file, bytes).unwrap();
+            damaged_files.push(file);
         }
     }
-    assert!(damaged > 0, "the vector stands in no file");
+    assert!(!damaged_files.is_empty(), "the vector stands in no file");
     let verified = bench.run(&["verify", "db"]);
     assert!(verified.code == 3 && verified.err.starts_with("varvite: "), "{verified:?}");
+    let dumped: Vec<Run> = damaged_files.iter().map(|file| bench.run(&["dump", file.to_str().unwrap()])).collect();
+    assert!(dumped.iter().all(|run| run.code == 3 && run.out.contains("DAMAGED")), "{dumped:?}");
     let repaired = bench.run(&["repair", "db", "repaired"]);
     assert!(repaired.code == 3 && repaired.out.contains("lost") && repaired.err.contains("could not be salvaged"), "{repaired:?}");
     let repaired = bench.run(&["repair", "db", "repaired-too", "--json"]);
