@@ -608,6 +608,13 @@ fn help_goes_to_standard_output() {
     let bench = Bench::new();
     assert!(bench.ok(&["--help"]).contains("import"));
     assert!(bench.ok(&["import", "--help"]).contains("--records"));
+    for command in ["import", "search", "export", "repair"] {
+        let help = bench.ok(&[command, "-h"]);
+        assert!(help.contains(&format!("Examples:\n  varvite {command} db ")), "{help}");
+    }
+    let help = bench.ok(&["checkpoint", "--help"]);
+    assert!(help.contains("write lock") && help.contains("must not exist or be empty"), "{help}");
+    assert!(bench.ok(&["import", "-h"]).contains("1 to 1,000,000"));
     assert!(bench.ok(&["--version"]).starts_with("varvite "));
 }
 

@@ -13,7 +13,7 @@ use super::{Place, open_reader, open_writer, open_writer_with};
 use crate::{
     failure::Outcome,
     files::refuse_inside_database,
-    output::{grouped, right, table},
+    output::{grouped, right, shown, table},
 };
 
 /// Create a collection, and the database if there is none
@@ -75,7 +75,7 @@ impl List {
         for info in collections {
             table.add_row([info.name.into(), right(grouped(info.dimension as u64)), info.metric.name().into(), right(grouped(info.count))]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }

@@ -22,6 +22,9 @@ use crate::{
 /// A failed export leaves no files. Importing an export and exporting again gives the same bytes. Files appear when they are whole and
 /// synced; one that is killed (Ctrl-C too) leaves its unfinished files behind, hidden: .NAME.varvite-PROCESS-N.tmp, to be deleted.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite export db verses --vectors verses.npy --ids verses.ids --records verses.jsonl
+  varvite export db verses --vectors verses.npy --ids verses.hex --id-encoding hex --force")]
 pub(crate) struct Export {
     #[command(flatten)]
     place: Place,

@@ -25,6 +25,10 @@ use crate::{
 /// All files are read and checked before anything is written; what is written is durable when the command returns. Stopped in the middle
 /// (Ctrl-C, a full device), it leaves whole batches: run it again to go on.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite import db verses --vectors verses.npy --ids verses.ids --records verses.jsonl
+  varvite import db verses --vectors whole-records.jsonl
+  varvite import db verses --vectors base.fvecs --bulk")]
 pub(crate) struct Import {
     #[command(flatten)]
     place: Place,

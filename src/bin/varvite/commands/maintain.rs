@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, Outcome},
     files::{open_regular, refuse_inside_database},
     ids::IdOptions,
-    output::{counted, grouped, right, size, table},
+    output::{counted, grouped, right, shown, size, table},
     progress::busy,
 };
 
@@ -50,7 +50,7 @@ impl Stats {
                 right(size(figures.segment_bytes)),
             ]);
         }
-        writeln!(out, "{records}")?;
+        writeln!(out, "{}", shown(&records))?;
         let mut space = table(&["space", "bytes", ""]);
         let lines = [
             ("live", stats.live_bytes),
@@ -62,7 +62,7 @@ impl Stats {
         for (what, bytes) in lines {
             space.add_row([what.into(), right(grouped(bytes)), right(size(bytes))]);
         }
-        writeln!(out, "{space}")?;
+        writeln!(out, "{}", shown(&space))?;
         for damage in &stats.damages {
             writeln!(out, "damage: {damage}")?;
         }
@@ -149,6 +149,9 @@ impl Verify {
 /// No process may be writing to the damaged database, which is only read. With --json, "complete" tells whether nothing was lost; "rows" is 0
 /// where nobody can know how many records there were.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite repair db salvaged
+  varvite repair db salvaged --json > report.json || echo \"something was lost, see report.json\"")]
 pub(crate) struct Repair {
     /// Directory of the damaged database, which stays as it is
     #[arg(value_name = "DB")]

@@ -16,7 +16,7 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines, records::Object},
     json,
-    output::{counted, excerpt, grouped, harmless, table},
+    output::{counted, excerpt, grouped, harmless, shown, table},
     progress::busy,
 };
 
@@ -149,9 +149,9 @@ impl Get {
         let mut table = table(&["field", "value"]);
         table.add_row(["id", &self.ids.id_encoding.show(row.id())]);
         table.add_row(["ordinal", &grouped(row.ordinal()?)]);
-        let shown: Vec<String> = row.iter().take(6).map(|element| format!("{element:?}")).collect();
-        let more = if row.len() > shown.len() { format!(" … ({})", counted(row.len() as u64, "element")) } else { String::new() };
-        table.add_row(["vector", &format!("{}{more}", shown.join(" "))]);
+        let elements: Vec<String> = row.iter().take(6).map(|element| format!("{element:?}")).collect();
+        let more = if row.len() > elements.len() { format!(" … ({})", counted(row.len() as u64, "element")) } else { String::new() };
+        table.add_row(["vector", &format!("{}{more}", elements.join(" "))]);
         if let Some(document) = row.document()? {
             table.add_row(["document", &harmless(&document)]);
         }
@@ -161,7 +161,7 @@ impl Get {
         for (key, value) in row.metadata()?.iter() {
             table.add_row([&harmless(key), &harmless(&json::show(value))]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! search: the k nearest records of each query, exactly.
 
 use std::{
-    io::{BufReader, Stdin, Write, stdin},
+    io::{BufReader, IsTerminal, Stdin, Write, stdin, stdout},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,8 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines},
     json,
-    output::{distance, excerpt, grouped, right, table},
+    output::{distance, excerpt, grouped, right, shown, table},
+    progress::Progress,
 };
 
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
@@ -26,6 +27,10 @@ const QUERIES_AT_ONCE: usize = 64;
 /// Distances ascend: l2 is the squared Euclidean distance, cosine is 1 − cos, dot is the negated inner product.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("query").required(true).multiple(false))]
+#[command(after_help = "Examples:
+  varvite search db verses --id kjv:Genesis:1:1 -k 5
+  varvite search db verses --vector queries.npy -k 10 --json > answers.jsonl
+  echo '[0.1, 0.2, 0.3]' | varvite search db verses --stdin")]
 pub(crate) struct Search {
     #[command(flatten)]
     place: Place,
@@ -86,10 +91,17 @@ impl Answers<'_> {
             )));
         }
         self.titled = vectors.rows() > 1;
+        // Where the answers are seen, they tell the progress themselves.
+        let mut progress = (!stdout().is_terminal()).then(|| Progress::new("searching", vectors.rows()));
         let mut queries = Vec::new();
-        while vectors.read_rows(QUERIES_AT_ONCE, &mut queries)? > 0 {
+        loop {
+            let read = vectors.read_rows(QUERIES_AT_ONCE, &mut queries)?;
+            if read == 0 {
+                break;
+            }
             self.give(&queries, out)?;
             queries.clear();
+            progress.iter_mut().for_each(|progress| progress.advance(read as u64));
         }
         Ok(())
     }
@@ -164,7 +176,7 @@ impl Answers<'_> {
             let id = self.search.ids.id_encoding.show(&hit.id);
             table.add_row([right(grouped(rank)), right(distance(hit.distance)), id.into(), excerpt(&document, 90).into()]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }

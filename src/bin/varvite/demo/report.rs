@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     failure::{Failure, Outcome},
-    output::table,
+    output::{shown, table},
 };
 
 struct Check {
@@ -64,7 +64,7 @@ impl<'a> Report<'a> {
                 .collect();
             writeln!(self.out, "{}", json!({"passed": failed == 0, "checks": checks}))?;
         } else {
-            writeln!(self.out, "\n{table}")?;
+            writeln!(self.out, "\n{}", shown(&table))?;
         }
         if failed > 0 {
             return Err(Failure::refused(format!("{failed} of {all} checks failed")));
