@@ -365,13 +365,13 @@ fn malformed_files_are_refused_by_name_and_change_nothing() {
         ("x.npy", header("<f4", "True", "(2, 2)"), two, "ascontiguousarray"),
         ("x.npy", header("<f4", "False", "(4,)"), two, "reshape"),
         ("x.npy", header("<f4", "False", "(1, 4)"), two, "have 4 elements"),
-        ("x.fvecs", fvecs(&[&[1.0], &[2.0]]), two, "have 1 elements"),
+        ("x.fvecs", fvecs(&[&[1.0], &[2.0]]), two, "have 1 element,"),
         ("x.fvecs", fvecs(&[&[1.0, 2.0]])[..11].to_vec(), two, "at byte 0: the file is truncated"),
         ("x.fvecs", b"\xff\xff\xff\xff".to_vec(), two, "dimension -1"),
         ("x.fvecs", fvecs(&[&[1.0, 2.0], &[1.0]]), two, "row 1 says it has 1 elements"),
         ("x.npy", good.clone(), Some(b"x\ny\r\n"), "line 2: ends in CR LF"),
         ("x.npy", good.clone(), Some(b"x\ny\r"), "line 2: the id ends in a carriage return"),
-        ("x.jsonl", line(r#"{"id":"y","vector":[1]}"#), None, "line 2: the vector has 1 elements"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1]}"#), None, "line 2: the vector has 1 element,"),
         ("x.jsonl", line(r#"{"id":"y"}"#), None, "line 2: lacks the vector"),
         ("x.jsonl", line(r#"{"vector":[1,1]}"#), None, "line 2: lacks the id"),
         ("x.jsonl", line(""), None, "line 2: the line is empty"),
@@ -517,7 +517,7 @@ fn bad_commands_are_refused_and_change_nothing() {
         assert!(run.out.is_empty() && run.err.lines().count() == 1, "{arguments:?}: {run:?}");
     }
     for (line, reason) in [
-        ("[1]", "line 1: the query has 1 elements"),
+        ("[1]", "line 1: the query has 1 element,"),
         ("hello", "line 1"),
         ("[1,\"2\"]", "element 1"),
         ("[1,2]\n\n", "line 2: is empty"),
@@ -536,6 +536,8 @@ fn a_second_writer_is_refused_and_readers_go_on() {
     let db = Database::open(bench.path("db"), Options::default()).unwrap();
     let refused = bench.run(&["import", "db", "c", "--vectors", "v.npy"]);
     assert!(refused.code == 1 && refused.err.contains(&std::process::id().to_string()), "{refused:?}");
+    let refused = bench.run(&["repair", "db", "repaired"]);
+    assert!(refused.code == 1 && refused.err.contains(&format!("process {}", std::process::id())), "{refused:?}");
     db.collection("c").unwrap().upsert("live", &[5.0, 5.0]).unwrap().wait().unwrap();
     assert!(bench.ok(&["get", "db", "c", "live", "--json"]).contains("[5.0,5.0]"));
     assert!(bench.ok(&["search", "db", "c", "--id", "live", "-k", "1"]).contains("live"));

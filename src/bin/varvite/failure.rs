@@ -120,7 +120,7 @@ impl fmt::Display for Failure {
             }
             Self::Library(error) if is_full(error) => write!(
                 f,
-                "{error}: free space on the device of the database (other files, or a larger quota) and run the command again; \
+                "{error}: free space on that device (remove other files, or raise the quota) and run the command again; \
                  reading goes on meanwhile, `export` to another device too"
             ),
             Self::Library(error) => error.fmt(f),

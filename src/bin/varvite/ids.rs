@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    output::grouped,
+};
 
 /// Longest id the engine takes, in bytes.
 const ID_BYTES_MAX: usize = 65_535;
@@ -38,7 +41,7 @@ impl IdEncoding {
         match id.len() {
             0 => Err("an id must have at least one byte".to_owned()),
             1..=ID_BYTES_MAX => Ok(id),
-            long => Err(format!("an id of {long} bytes is too long: at most {ID_BYTES_MAX}")),
+            long => Err(format!("an id of {} bytes is too long: at most 65,535", grouped(long as u64))),
         }
     }
 
@@ -85,7 +88,7 @@ impl IdEncoding {
 pub(crate) fn readable(id: &[u8]) -> String {
     let shown = id.get(..80).unwrap_or(id);
     let text = IdEncoding::Utf8.show(shown);
-    if shown.len() < id.len() { format!("'{text}…' ({} bytes)", id.len()) } else { format!("'{text}'") }
+    if shown.len() < id.len() { format!("'{text}…' ({} bytes)", grouped(id.len() as u64)) } else { format!("'{text}'") }
 }
 
 fn to_hex(bytes: &[u8]) -> String {

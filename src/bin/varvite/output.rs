@@ -77,7 +77,7 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
 /// A distance; very large and very small ones with an exponent.
 pub(crate) fn distance(value: f32) -> String {
     let size = value.abs();
-    if value.is_finite() && size != 0.0 && !(1e-5..1e9).contains(&size) { format!("{value:e}") } else { value.to_string() }
+    if value.is_finite() && size != 0.0 && !(1e-4..1e9).contains(&size) { format!("{value:e}") } else { value.to_string() }
 }
 
 /// Characters that set the direction of writing can show a text as another one.

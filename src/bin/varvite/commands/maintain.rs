@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use varvite::{CollectionInfo, CollectionStats, Database, RepairReport};
+use varvite::{CollectionInfo, CollectionStats, Database, ErrorKind, RepairReport};
 
 use super::{check_place, open_reader, open_writer, options};
 use crate::{
@@ -170,7 +170,13 @@ impl Repair {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         check_place(&self.database, false)?;
         refuse_inside_database(&self.target)?;
-        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {})))?;
+        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {}))).map_err(|error| {
+            let holder = if error.kind() == ErrorKind::Locked { holder(&self.database) } else { None };
+            match holder {
+                Some(holder) => Failure::from(error).noting(format!("the writer is {holder}")),
+                None => error.into(),
+            }
+        })?;
         if self.json {
             self.print_json(&report, out)?;
         } else {
@@ -209,6 +215,14 @@ impl Repair {
         }
         Ok(())
     }
+}
+
+/// Who writes, as far as LOCK says.
+fn holder(database: &Path) -> Option<String> {
+    let bytes = read_whole(&database.join("LOCK")).ok()?;
+    let mut text = Vec::new();
+    varvite::dump("LOCK", &bytes, &mut text).ok()?;
+    String::from_utf8_lossy(&text).lines().find_map(|line| Some(line.split_once("last writer: ")?.1.to_owned()))
 }
 
 /// Compact a database now, although it would do so by itself

@@ -15,7 +15,7 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines},
     json,
-    output::{distance, excerpt, grouped, right, shown, table},
+    output::{counted, distance, excerpt, grouped, right, shown, table},
     progress::Progress,
 };
 
@@ -87,7 +87,9 @@ impl Answers<'_> {
         let dimension = self.collection.dimension();
         if let Some(found) = vectors.dimension().filter(|found| *found != dimension) {
             return Err(Failure::refused(format!(
-                "the queries of '{name}' have {found} elements, the dimension of the collection is {dimension}"
+                "the queries of '{name}' have {}, the dimension of the collection is {}",
+                counted(found as u64, "element"),
+                grouped(dimension as u64)
             )));
         }
         self.titled = vectors.rows() > 1;
@@ -121,8 +123,8 @@ impl Answers<'_> {
             match query {
                 Ok(query) if query.len() == dimension => queries.extend(query),
                 Ok(query) => {
-                    let found = query.len();
-                    return Err(lines.complaint(&format!("the query has {found} elements, the dimension of the collection is {dimension}")));
+                    let (found, dimension) = (counted(query.len() as u64, "element"), grouped(dimension as u64));
+                    return Err(lines.complaint(&format!("the query has {found}, the dimension of the collection is {dimension}")));
                 }
                 Err(what) => return Err(lines.complaint(&what)),
             }

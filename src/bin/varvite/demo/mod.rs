@@ -15,7 +15,7 @@ use crate::{
     commands::open_writer_with,
     failure::{Failure, Outcome},
     files::refuse_inside_database,
-    output::{grouped, size},
+    output::{counted, grouped, size},
 };
 
 mod churn;
@@ -159,7 +159,11 @@ fn verify(directory: &Path, report: &mut Report<'_>) -> Outcome {
     for damage in &checked.damages {
         report.line(&damage.to_string())?;
     }
-    report.check("no file is damaged", checked.damages.is_empty(), format!("{} damages in {files} files", checked.damages.len()));
+    report.check(
+        "no file is damaged",
+        checked.damages.is_empty(),
+        format!("{} in {}", counted(checked.damages.len() as u64, "damage"), counted(files, "file")),
+    );
     Ok(())
 }
 

@@ -168,7 +168,9 @@ impl Input {
             if let Some(found) = vectors.dimension().filter(|found| *found != dimension) {
                 let name = files.vectors.display();
                 return Err(Failure::refused(format!(
-                    "the vectors of '{name}' have {found} elements, the dimension of the collection is {dimension}"
+                    "the vectors of '{name}' have {}, the dimension of the collection is {}",
+                    counted(found as u64, "element"),
+                    grouped(dimension as u64)
                 )));
             }
         }
@@ -184,7 +186,7 @@ impl Input {
     pub(crate) fn place_of(&self, row: u64) -> String {
         let lines = self.ids.as_ref().or(self.records.as_ref().filter(|_| self.ids_in_records == Some(true)));
         match lines {
-            Some(lines) => format!("'{}' line {}", lines.path().display(), grouped(row + 1)),
+            Some(lines) => format!("'{}' line {}", lines.path().display(), row + 1),
             None => format!("row {}, counted from 0,", grouped(row)),
         }
     }
@@ -236,9 +238,9 @@ impl Input {
         };
         if vector.len() != self.dimension {
             return Err(lines.complaint(&format!(
-                "the vector has {} elements, the dimension of the collection is {}",
-                vector.len(),
-                self.dimension
+                "the vector has {}, the dimension of the collection is {}",
+                counted(vector.len() as u64, "element"),
+                grouped(self.dimension as u64)
             )));
         }
         out.extend(vector);
@@ -285,7 +287,7 @@ impl Input {
                 return Err(Failure::refused(format!(
                     "'{}' has more lines than there are vectors: line {} belongs to none of {}",
                     lines.path().display(),
-                    grouped(lines.number()),
+                    lines.number(),
                     grouped(self.row)
                 )));
             }

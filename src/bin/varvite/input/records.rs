@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use varvite::{Fields, Metadata};
 
 use super::lines::Lines;
-use crate::{failure::Outcome, ids::IdEncoding, json};
+use crate::{failure::Outcome, ids::IdEncoding, json, output::grouped};
 
 /// Longest document the engine takes, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 64 << 20;
@@ -87,7 +87,9 @@ impl RecordLine {
 
 fn text(key: &str, value: Json, longest: usize) -> Result<Option<String>, String> {
     match value {
-        Json::String(text) if text.len() > longest => Err(format!("a {key} of {} bytes is too long: at most {longest}", text.len())),
+        Json::String(text) if text.len() > longest => {
+            Err(format!("a {key} of {} bytes is too long: at most {}", grouped(text.len() as u64), grouped(longest as u64)))
+        }
         Json::String(text) => Ok(Some(text)),
         Json::Null => Ok(None),
         _ => Err(format!("the {key} is not a string")),
