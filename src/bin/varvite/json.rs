@@ -17,7 +17,10 @@ pub(crate) fn float(value: f32) -> Json {
 pub(crate) fn complaint(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
-    format!("{text} (column {})", error.column())
+    match error.column() {
+        0 => text.to_owned(),
+        column => format!("{text} (column {column})"),
+    }
 }
 
 /// A distance for programs: a number, or "Infinity", "-Infinity" or "NaN" where it has left the range of f32.

@@ -128,10 +128,13 @@ fn read_back(directory: &Path, sample: &Sample, report: &mut Report<'_>) -> Outc
         }
     }
     db.close()?;
-    report.line(&format!("Closed, opened again, and read by id: {microseconds:.0} µs for {identical} vectors, compared bit for bit."))?;
+    report.line(&format!(
+        "Closed, opened again, and read by id: {microseconds:.0} µs for {}, compared bit for bit.",
+        counted(identical as u64, "vector")
+    ))?;
     let rows = sample.len();
-    report.check("vectors come back bit-exact", identical == rows, format!("{identical} of {rows}"));
-    report.check("texts and metadata come back", texts == rows, format!("{texts} of {rows}"));
+    report.check("vectors come back bit-exact", identical == rows, share(identical, rows));
+    report.check("texts and metadata come back", texts == rows, share(texts, rows));
     Ok(())
 }
 
@@ -145,6 +148,11 @@ fn identical_vectors(verses: &Collection, sample: &Sample) -> Outcome<usize> {
     Ok(identical)
 }
 
+/// "1,227 of 1,228", for a report.
+fn share(some: usize, all: usize) -> String {
+    format!("{} of {}", grouped(some as u64), grouped(all as u64))
+}
+
 fn same_bits(left: &[f32], right: &[f32]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| a.to_bits() == b.to_bits())
 }
@@ -155,7 +163,7 @@ fn verify(directory: &Path, report: &mut Report<'_>) -> Outcome {
     let checked = Database::verify(directory, Options::default())?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
     let (files, bytes) = (checked.files, size(checked.bytes));
-    report.line(&format!("Every byte of {files} files ({bytes}) checked in {milliseconds:.0} ms."))?;
+    report.line(&format!("Every byte of {} ({bytes}) checked in {milliseconds:.0} ms.", counted(files, "file")))?;
     for damage in &checked.damages {
         report.line(&damage.to_string())?;
     }
