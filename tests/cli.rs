@@ -676,6 +676,8 @@ fn every_command_reports_to_programs() {
     assert_eq!(one(&["rename", "db", "d", "e"])["name"], "e");
     assert_eq!(one(&["drop", "db", "e"])["dropped"], "e");
     assert_eq!(one(&["put", "db", "c", "x", "--vector", "1,1"])["inserted"], true);
+    // As all other commands write that id.
+    assert_eq!(one(&["put", "db", "c", "FF", "--id-encoding", "hex", "--vector", "1,1"])["id"], "ff");
     assert!(one(&["compact", "db"])["total_bytes"].is_number());
     assert_eq!(one(&["checkpoint", "db", "copy"])["to"], "copy");
     assert_eq!(one(&["dump", "db/FLOOR"])["damages"], 0);

@@ -85,7 +85,7 @@ impl Put {
         let existed = commit.existed(0);
         db.close()?;
         if self.json {
-            writeln!(out, "{}", json!({"id": self.id, "inserted": !existed}))?;
+            writeln!(out, "{}", json!({"id": self.ids.id_encoding.encode(&id)?, "inserted": !existed}))?;
         } else {
             writeln!(out, "{} {}", if existed { "updated" } else { "inserted" }, readable(&id))?;
         }
