@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     failure::{Failure, Outcome},
-    output::grouped,
+    text::grouped,
 };
 
 /// Longest id the engine takes, in bytes.

@@ -22,6 +22,7 @@ mod input;
 mod json;
 mod output;
 mod progress;
+mod text;
 
 use commands::{collections, export, import, maintain, records, search};
 use failure::{Failure, Outcome};

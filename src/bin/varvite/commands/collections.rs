@@ -13,7 +13,8 @@ use super::{Place, open_reader, open_writer, open_writer_with};
 use crate::{
     failure::Outcome,
     files::refuse_inside_database,
-    output::{grouped, right, shown, table},
+    output::{right, shown, table},
+    text::grouped,
 };
 
 /// Create a collection, and the database if there is none

@@ -13,8 +13,8 @@ use crate::{
     ids::IdOptions,
     input::npy,
     json,
-    output::counted,
     progress::Progress,
+    text::counted,
 };
 
 /// Write the vectors and ids of a collection into files, in id order

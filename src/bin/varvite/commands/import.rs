@@ -16,8 +16,8 @@ use crate::{
     failure::{Failure, Outcome},
     ids::{IdOptions, readable},
     input::{Input, InputFiles, Piece},
-    output::{counted, grouped},
     progress::{Progress, busy},
+    text::{counted, grouped},
 };
 
 /// Write vectors, ids and texts from files into a collection (upsert)

@@ -15,8 +15,9 @@ use crate::{
     failure::{Failure, Outcome},
     files::{open_regular, refuse_inside_database},
     ids::IdOptions,
-    output::{counted, grouped, right, shown, size, table},
+    output::{right, shown, table},
     progress::busy,
+    text::{counted, grouped, size},
 };
 
 /// Show what a database holds and how much room it takes

@@ -16,8 +16,9 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines, records::Object},
     json,
-    output::{counted, excerpt, grouped, harmless, shown, table},
+    output::{shown, table},
     progress::busy,
+    text::{counted, excerpt, grouped, harmless},
 };
 
 /// Write one record (upsert); what is left out stays as it is

@@ -15,8 +15,9 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines},
     json,
-    output::{counted, distance, excerpt, grouped, right, shown, table},
+    output::{right, shown, table},
     progress::Progress,
+    text::{counted, distance, excerpt, grouped},
 };
 
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.

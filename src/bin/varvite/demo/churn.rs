@@ -7,7 +7,7 @@ use varvite::{Collection, Database};
 use super::{Sample, VERSES, identical_vectors, open, report::Report, share};
 use crate::{
     failure::{Failure, Outcome},
-    output::size,
+    text::size,
 };
 
 const ROUNDS: usize = 10;

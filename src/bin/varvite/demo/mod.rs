@@ -15,7 +15,7 @@ use crate::{
     commands::open_writer_with,
     failure::{Failure, Outcome},
     files::refuse_inside_database,
-    output::{counted, grouped, size},
+    text::{counted, grouped, size},
 };
 
 mod churn;

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::{
     failure::{Failure, Outcome},
-    output::{counted, grouped},
+    text::{counted, grouped},
 };
 
 /// Most elements of a row, as in the engine.

@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Outcome},
     files::{has_ending, open_regular},
     ids::{IdEncoding, readable},
-    output::{counted, grouped},
+    text::{counted, grouped},
 };
 
 pub(crate) mod fvecs;

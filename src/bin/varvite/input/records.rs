@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use varvite::{Fields, Metadata};
 
 use super::lines::Lines;
-use crate::{failure::Outcome, ids::IdEncoding, json, output::grouped};
+use crate::{failure::Outcome, ids::IdEncoding, json, text::grouped};
 
 /// Longest document the engine takes, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 64 << 20;
