@@ -13,14 +13,14 @@ use crate::{
         log::{ACTIVATION_OFFSETS, Activation, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, frame_bytes},
         manifest::{CollectionEntry, KillEntry, Manifest},
         names::FileName,
-        segment::{self, SectionKind, SegmentFooter},
+        segment::{self, Section, SectionKind, SegmentFooter, u32_at},
         segment_file::{FileFooter, TAIL_BYTES},
     },
     types::{CollectionId, Dimension},
 };
 
 /// Writes what a file of the format holds, field by field with offsets. Damage is said in its place, and what can still be read is. Returns how
-/// many damages were met; checksums of rows and other blocks are not compared: that is `verify`'s work.
+/// many damages were met: every checksum in the file is compared. What files say of one another, `verify` checks.
 ///
 /// What kind of file it is, its identity header says; `name` is shown, and decides where that header is damaged.
 ///
@@ -268,7 +268,11 @@ fn segments(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
     };
     for place in &footer.segments {
         lines.say(place.offset, format_args!("segment {}: {} bytes, footer {:08x}", place.id, place.len, place.footer_crc))?;
-        sections(part(bytes, place.offset, usize::try_from(place.len).unwrap_or(0)), place.offset, lines)?;
+        let segment = part(bytes, place.offset, usize::try_from(place.len).unwrap_or(0));
+        if segment.last_chunk().is_some_and(|last| segment::tail(last).1 != place.footer_crc) {
+            lines.damage(&Error::corruption("the segment's footer has another checksum than the file's footer says").at(place.offset))?;
+        }
+        sections(segment, place.offset, lines)?;
     }
     for place in &footer.kills {
         let block = part(bytes, place.offset, place.len as usize);
@@ -297,6 +301,7 @@ fn sections(segment: &[u8], base: u64, lines: &mut Lines<'_>) -> Result<()> {
     let start = segment.len().saturating_sub(len as usize);
     match SegmentFooter::decode(segment.get(start..).unwrap_or_default(), segment.len() as u64) {
         Ok(footer) => {
+            let table = checksum_table(segment, base, &footer, lines)?;
             for kind in SectionKind::ALL {
                 let section = footer.section(kind);
                 if section.len > 0 {
@@ -305,11 +310,41 @@ fn sections(segment: &[u8], base: u64, lines: &mut Lines<'_>) -> Result<()> {
                         offset,
                         format_args!("  section {}: {} bytes in {} checksummed blocks", kind.name(), section.len, section.blocks()),
                     )?;
+                    compare(kind.name(), section, segment, base, table, lines)?;
                 }
             }
+            footer.unknown.iter().try_for_each(|section| compare("of a newer version", section, segment, base, table, lines))?;
             let (rows, dimension, sequence) = (footer.rows, footer.dimension, footer.max_sequence);
             lines.say(base + start as u64, format_args!("  segment footer: {rows} rows, dimension {dimension}, sequences up to {sequence}"))
         }
         Err(error) => lines.damage(&error.shifted(base + start as u64)),
     }
+}
+
+/// The checksums of a segment's blocks, if they are what its footer says; without them no block can be judged.
+fn checksum_table<'a>(segment: &'a [u8], base: u64, footer: &SegmentFooter, lines: &mut Lines<'_>) -> Result<Option<&'a [u8]>> {
+    let section = footer.section(SectionKind::Checksums);
+    let table = part(segment, section.offset, usize::try_from(section.len).unwrap_or(usize::MAX));
+    if crc(table) == footer.checksum_table_crc {
+        return Ok(Some(table));
+    }
+    let error = Error::corruption("checksum of the table of checksums does not match, so no block can be checked");
+    lines.damage(&error.at(base + section.offset)).map(|()| None)
+}
+
+fn compare(name: &str, section: &Section, segment: &[u8], base: u64, table: Option<&[u8]>, lines: &mut Lines<'_>) -> Result<()> {
+    let (Some(table), Ok(len)) = (table, usize::try_from(section.len)) else { return Ok(()) };
+    if section.block_size == 0 {
+        return Ok(());
+    }
+    let blocks = part(segment, section.offset, len).chunks(section.block_size as usize);
+    for (block, stored) in (0..).zip(blocks) {
+        let wanted = u32_at(table, section.first_checksum as usize + block);
+        if wanted != Some(crc(stored)) {
+            let at = base + section.offset + block as u64 * u64::from(section.block_size);
+            let message = format!("checksum of {} bytes in section '{name}' does not match", stored.len());
+            lines.damage(&Error::corruption(message).at(at))?;
+        }
+    }
+    Ok(())
 }

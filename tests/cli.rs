@@ -191,8 +191,10 @@ fn records_are_written_shown_and_deleted() {
     assert!(bench.ok(&["put", "db", "c", "d", "--uri", "u:d"]).contains("updated"));
     let shown = bench.ok(&["get", "db", "c", "d"]);
     assert!(shown.contains("four") && shown.contains("u:d") && shown.contains("-1.5"), "{shown}");
-    assert_eq!(bench.ok(&["delete", "db", "c", "d", "zzz", "--json"]), "{\"deleted\":1,\"absent\":[\"zzz\"]}\n");
-    assert!(bench.ok(&["purge", "db", "c", "a"]).starts_with("purged 1 of 1 records"));
+    assert_eq!(bench.ok(&["delete", "db", "c", "d", "zzz", "d", "--json"]), "{\"deleted\":1,\"absent\":[\"zzz\"]}\n");
+    assert!(bench.ok(&["purge", "db", "c", "zzz", "--json"]).contains(r#""deleted":0,"absent":["zzz"]"#));
+    let purged = bench.ok(&["purge", "db", "c", "a", "zzz", "a"]);
+    assert!(purged.starts_with("purged 1 of 2 records") && purged.contains("was not there: zzz"), "{purged}");
     assert_eq!(bench.ok(&["scan", "db", "c"]).lines().count(), 2);
 }
 
@@ -226,7 +228,8 @@ fn a_database_is_looked_after() {
     assert!(bench.ok(&["verify", "db"]).contains("0 damages"));
     bench.ok(&["compact", "db"]);
     bench.ok(&["checkpoint", "db", "copy"]);
-    bench.ok(&["repair", "db", "repaired"]);
+    assert!(bench.ok(&["repair", "db", "repaired", "--json"]).contains("\"complete\":true,\"lost\":[]"));
+    assert!(bench.ok(&["dump", "db"]).contains("MANIFEST-") && bench.ok(&["dump", "db", "--json"]).starts_with("{\"file\":\"db/MANIFEST-"));
     let all = bench.ok(&["scan", "db", "c", "--json", "--with-vectors"]);
     for other in ["copy", "repaired"] {
         assert_eq!(bench.ok(&["scan", other, "c", "--json", "--with-vectors"]), all, "{other}");
@@ -242,7 +245,7 @@ fn a_database_is_looked_after() {
     bytes[70] ^= 1;
     fs::write(bench.path("some-copy"), &bytes).unwrap();
     let damaged = bench.run(&["dump", "some-copy"]);
-    assert!(damaged.code == 3 && damaged.out.contains("DAMAGED") && damaged.err.contains("damaged in 1 places"), "{damaged:?}");
+    assert!(damaged.code == 3 && damaged.out.contains("DAMAGED") && damaged.err.contains("damaged in 1 place\n"), "{damaged:?}");
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn hex_carries_any_id() {
     assert_eq!(bench.read("o.ids"), b"61\n62\n63\nff0a00\n");
     bench.ok(&["create", "again", "c", "--dim", "2", "--metric", "l2"]);
     bench.ok(&["import", "again", "c", "--vectors", "o.npy", "--ids", "o.ids", "--id-encoding", "hex"]);
-    assert!(bench.ok(&["delete", "again", "c", "ff0a00", "--id-encoding", "hex"]).contains("deleted 1 of 1"));
+    assert!(bench.ok(&["delete", "again", "c", "ff0a00", "--id-encoding", "hex"]).contains("deleted 1 of 1 record\n"));
 }
 
 #[test]
@@ -267,12 +270,70 @@ fn a_refused_export_keeps_what_was_there() {
     let bench = Bench::with_records();
     bench.ok(&["put", "db", "c", "two\nlines", "--vector", "1,1"]);
     bench.write("o.npy", b"older");
-    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids", "--force"]);
     assert!(refused.code == 1 && refused.err.contains(r"two\nlines"), "{refused:?}");
     assert_eq!(bench.read("o.npy"), b"older");
     assert!(!bench.path("o.ids").exists());
-    let same = bench.run(&["export", "db", "c", "--vectors", "x", "--ids", "x"]);
+    let same = bench.run(&["export", "db", "c", "--vectors", "x.npy", "--ids", "./x.npy"]);
     assert_eq!(same.code, 2, "{same:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_export_replaces_only_what_it_was_told_to() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let bench = Bench::with_records();
+    let export =
+        |vectors: &str, ids: &str, more: &[&str]| bench.run(&[&["export", "db", "c", "--vectors", vectors, "--ids", ids], more].concat());
+    bench.write("o.npy", b"older");
+    fs::set_permissions(bench.path("o.npy"), fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = export("o.npy", "o.ids", &[]);
+    assert!(refused.code == 1 && refused.err.contains("'o.npy' exists already (--force"), "{refused:?}");
+    assert_eq!(bench.read("o.npy"), b"older");
+    symlink("o.npy", bench.path("link.npy")).unwrap();
+    assert_eq!(export("link.npy", "o.ids", &["--force"]).code, 0);
+    assert!(bench.read("o.npy").starts_with(b"\x93NUMPY") && bench.path("link.npy").is_symlink());
+    assert_eq!(fs::metadata(bench.path("o.npy")).unwrap().permissions().mode() & 0o777, 0o600);
+    // Neither straight nor through a link into a database.
+    let floor = bench.read("db/FLOOR");
+    symlink("db/FLOOR", bench.path("floor.npy")).unwrap();
+    symlink("db", bench.path("way")).unwrap();
+    symlink("nowhere", bench.path("dangling.npy")).unwrap();
+    for (vectors, ids, reason) in [
+        ("floor.npy", "n.ids", "inside the database"),
+        ("n.npy", "way/FLOOR", "inside the database"),
+        ("n.npy", "way/new", "inside the database"),
+        ("dangling.npy", "n.ids", "link to nothing"),
+        ("n.npy", "/dev/null", "not a regular file"),
+    ] {
+        let refused = export(vectors, ids, &["--force"]);
+        assert!(refused.code == 1 && refused.err.contains(reason), "{vectors} {ids}: {refused:?}");
+    }
+    assert_eq!(bench.read("db/FLOOR"), floor);
+    assert!(!bench.path("n.npy").exists() && !bench.path("n.ids").exists());
+    assert_eq!(export("N.NPY", "n.ids", &[]).code, 0);
+    bench.ok(&["import", "db", "c", "--vectors", "N.NPY", "--ids", "n.ids"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn pipes_and_devices_are_refused_and_not_waited_for() {
+    let bench = Bench::with_records();
+    assert!(Command::new("mkfifo").arg(bench.path("pipe.npy")).status().unwrap().success());
+    std::os::unix::fs::symlink("pipe.npy", bench.path("pipe")).unwrap();
+    for arguments in [
+        &["dump", "/dev/zero"][..],
+        &["dump", "pipe"],
+        &["import", "db", "c", "--vectors", "pipe.npy"],
+        &["import", "db", "c", "--vectors", "v.npy", "--ids", "pipe"],
+        &["search", "db", "c", "--vector", "pipe.npy"],
+        &["put", "db", "c", "x", "--vector", "pipe.npy"],
+        &["delete", "db", "c", "--ids", "pipe"],
+        &["export", "db", "c", "--vectors", "pipe.npy", "--ids", "o.ids", "--force"],
+    ] {
+        let refused = bench.run(arguments);
+        assert!(refused.code == 1 && refused.err.contains("not a regular file"), "{arguments:?}: {refused:?}");
+    }
 }
 
 /// Name and bytes of a file of vectors, the ids beside it, and what the error says.
@@ -290,9 +351,9 @@ fn malformed_files_are_refused_by_name_and_change_nothing() {
     let infinite = npy(&[[f32::NEG_INFINITY, 1.0], [1.0, 1.0]]);
     let two = Some(&b"x\ny\n"[..]);
     let cases: Vec<BadFile<'_>> = vec![
-        ("x.npy", good.clone(), Some(b"x\n"), "has 1 lines, but there are 2 vectors"),
+        ("x.npy", good.clone(), Some(b"x\n"), "has 1 line, but there are 2 vectors"),
         ("x.npy", good.clone(), Some(b"x\ny\nz\n"), "line 3 belongs to none"),
-        ("x.npy", good.clone(), Some(b"x\nx\n"), "'x' stands there twice"),
+        ("x.npy", good.clone(), Some(b"x\nx\n"), "'x' stands there twice: 'x.ids' line 2 repeats 'x.ids' line 1"),
         ("x.npy", good.clone(), Some(b"x\n\n"), "line 2: an id must have"),
         ("x.npy", good.clone(), Some(b"x\n\xff\n"), "line 2: the id"),
         ("x.npy", nan.clone(), two, "NaN or an infinity"),
@@ -304,19 +365,22 @@ fn malformed_files_are_refused_by_name_and_change_nothing() {
         ("x.npy", header("<f4", "True", "(2, 2)"), two, "ascontiguousarray"),
         ("x.npy", header("<f4", "False", "(4,)"), two, "reshape"),
         ("x.npy", header("<f4", "False", "(1, 4)"), two, "have 4 elements"),
-        ("x.fvecs", fvecs(&[&[1.0], &[2.0]]), two, "have 1 elements"),
+        ("x.fvecs", fvecs(&[&[1.0], &[2.0]]), two, "have 1 element,"),
         ("x.fvecs", fvecs(&[&[1.0, 2.0]])[..11].to_vec(), two, "at byte 0: the file is truncated"),
-        ("x.fvecs", b"\xff\xff\xff\xff".to_vec(), two, "dimension 4294967295"),
-        ("x.jsonl", line(r#"{"id":"y","vector":[1]}"#), None, "line 2: the vector has 1 elements"),
+        ("x.fvecs", b"\xff\xff\xff\xff".to_vec(), two, "dimension -1"),
+        ("x.fvecs", fvecs(&[&[1.0, 2.0], &[1.0]]), two, "row 1 says it has 1 elements"),
+        ("x.npy", good.clone(), Some(b"x\ny\r\n"), "line 2: ends in CR LF"),
+        ("x.npy", good.clone(), Some(b"x\ny\r"), "line 2: the id ends in a carriage return"),
+        ("x.jsonl", line(r#"{"id":"y","vector":[1]}"#), None, "line 2: the vector has 1 element,"),
         ("x.jsonl", line(r#"{"id":"y"}"#), None, "line 2: lacks the vector"),
         ("x.jsonl", line(r#"{"vector":[1,1]}"#), None, "line 2: lacks the id"),
-        ("x.jsonl", line(""), None, "line 2: "),
+        ("x.jsonl", line(""), None, "line 2: the line is empty"),
         ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":[1,"a"]}}"#), None, "line 2: metadata 'k' is an array of mixed"),
         ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":null}}"#), None, "line 2: metadata 'k' is null"),
         ("x.jsonl", line(r#"{"id":"y","vector":[1,1],"metadata":{"k":{}}}"#), None, "line 2: metadata 'k' is a nested"),
         ("x.jsonl", line(r#"{"id":"y","vector":[1,NaN]}"#), None, "line 2: "),
         ("x.jsonl", line(r#"{"id":"y","vector":[1,1e39]}"#), None, "line 2: element 1"),
-        ("x.jsonl", line(r#"{"id":"x","vector":[2,2]}"#), None, "'x' stands there twice"),
+        ("x.jsonl", line(r#"{"id":"x","vector":[2,2]}"#), None, "'x' stands there twice: 'x.jsonl' line 2 repeats"),
     ];
     let before = bench.state();
     for (name, bytes, ids, reason) in &cases {
@@ -348,7 +412,7 @@ fn records_beside_vectors_must_fit_them() {
     bench.write("x.ids", b"x\ny\n");
     let before = bench.state();
     for (records, with_ids, reason) in [
-        ("{}\n", true, "has 1 lines, but there are 2 vectors"),
+        ("{}\n", true, "has 1 line, but there are 2 vectors"),
         ("{}\n{}\n{}\n", true, "line 3 belongs to none"),
         ("{\"id\":\"x\"}\n{\"id\":\"z\"}\n", true, "'y' stands beside a record with the id 'z'"),
         ("{\"id\":\"x\"}\n{}\n", false, "line 2: lacks the id"),
@@ -382,8 +446,18 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["create", "db"], 2, "required"),
         (&["create", "db", "d", "--dim", "x", "--metric", "l2"], 2, "invalid value"),
         (&["create", "db", "d", "--dim", "2", "--metric", "hamming"], 2, "hamming"),
-        (&["create", "db", "d", "--dim", "0", "--metric", "l2"], 1, "dimension 0"),
-        (&["create", "db", "d", "--dim", "65536", "--metric", "l2"], 1, "65536"),
+        (&["create", "db", "d", "--dim", "0", "--metric", "l2"], 2, "0 is not in 1..=65535"),
+        (&["create", "db", "d", "--dim", "65536", "--metric", "l2"], 2, "65536"),
+        (&["create", "db", "d", "--dim", "-1", "--metric", "l2"], 2, "-1 is not in"),
+        (&["create", "db", "", "--dim", "2", "--metric", "l2"], 2, "value is required"),
+        (&["create", "v.npy", "c", "--dim", "2", "--metric", "l2"], 1, "'v.npy' is a file"),
+        (&["rename", "db", "c", ""], 2, "value is required"),
+        (&["list", "v.npy"], 1, "'v.npy' is a file"),
+        (&["verify", "nowhere"], 1, "there is no database 'nowhere' (`varvite create nowhere"),
+        (&["scan", "db", "c", "--prefix", "-d"], 2, "write '--prefix=-d'"),
+        (&["scan", "db", "c", "--limit", "-1"], 2, "-1 is not in"),
+        (&["get", "db", "c", "-d"], 2, "use '-- -d'"),
+        (&["search", "db", "c", "--id", "a", "-k", "-1"], 2, "-1 is not in"),
         (&["create", "db", "../d", "--dim", "2", "--metric", "l2"], 1, "path"),
         (&["create", "new", "a/b", "--dim", "2", "--metric", "l2"], 1, "path"),
         (&["create", "db", "c", "--dim", "2", "--metric", "l2"], 1, "exists"),
@@ -396,7 +470,7 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["get", "db", "c", "abc", "--id-encoding", "hex"], 1, "hexadecimal"),
         (&["put", "db", "c", "x"], 2, "required"),
         (&["put", "db", "c", "x", "--vector", "1"], 1, "dimension"),
-        (&["put", "db", "c", "x", "--vector", "1,nan"], 1, "x"),
+        (&["put", "db", "c", "x", "--vector", "1,nan"], 1, "(--allow-non-finite accepts it)"),
         (&["put", "db", "c", "x", "--vector", "1,1e39"], 1, "1e39"),
         (&["put", "db", "c", "x", "--vector", "1;2"], 1, "1;2"),
         (&["put", "db", "c", "x", "--document", "text alone"], 1, "vector"),
@@ -413,7 +487,15 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["search", "db", "c", "--id", "a", "-k", "0"], 2, "0"),
         (&["search", "db", "c", "--id", "absent"], 1, "absent"),
         (&["search", "db", "c", "--vector", "q3.npy"], 1, "3 elements"),
-        (&["export", "db", "c", "--vectors", "db", "--ids", "o.ids"], 1, "directory"),
+        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "."], 1, "directory"),
+        (&["export", "db", "c", "--vectors", "o.txt", "--ids", "o.ids"], 2, "does not end in .npy"),
+        (&["export", "db", "c", "--vectors", "db/FLOOR.npy", "--ids", "o.ids"], 1, "inside the database"),
+        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "db/FLOOR", "--force"], 1, "inside the database"),
+        (&["checkpoint", "db", "db/inside"], 1, "inside the database"),
+        (&["checkpoint", "db", "db/in/side"], 1, "inside the database"),
+        (&["repair", "db", "db/inside"], 1, "inside the database"),
+        (&["create", "db/inside", "c", "--dim", "2", "--metric", "l2"], 1, "inside the database"),
+        (&["demo", "db/inside"], 1, "inside the database"),
         (&["export", "db", "c", "--vectors", "no/where.npy", "--ids", "o.ids"], 1, "no/where.npy"),
         (&["delete", "db", "c"], 2, "required"),
         (&["dump", "not-ours"], 1, "not-ours"),
@@ -424,10 +506,25 @@ fn bad_commands_are_refused_and_change_nothing() {
         let run = bench.run(arguments);
         assert!(run.code == *code && run.err.contains(reason), "{arguments:?}: {run:?}");
         assert!(run.out.is_empty(), "{arguments:?}: {run:?}");
+        // The same for programs.
+        let run = bench.run(&[*arguments, &["--json"]].concat());
+        let error: serde_json::Value = serde_json::from_str(&run.err).unwrap();
+        assert!(run.code == *code && error["error"]["kind"].is_string(), "{arguments:?}: {run:?}");
+        assert!(
+            arguments.is_empty() || *code == 2 || error["error"]["message"].as_str().unwrap().contains(reason),
+            "{arguments:?}: {run:?}"
+        );
+        assert!(run.out.is_empty() && run.err.lines().count() == 1, "{arguments:?}: {run:?}");
     }
-    for (line, reason) in [("[1]", "line 1: the query has 1 elements"), ("hello", "line 1"), ("[1,\"2\"]", "element 1")] {
+    for (line, reason) in [
+        ("[1]", "line 1: the query has 1 element,"),
+        ("hello", "line 1"),
+        ("[1,\"2\"]", "element 1"),
+        ("[1,2]\n\n", "line 2: is empty"),
+        ("[1,", "(column 3)"),
+    ] {
         let run = bench.run_with(&["search", "db", "c", "--stdin"], line.as_bytes());
-        assert!(run.code == 1 && run.err.contains(reason), "{line}: {run:?}");
+        assert!(run.code == 1 && run.err.contains(reason) && !run.err.contains("line 1 column"), "{line}: {run:?}");
     }
     assert_eq!(bench.state(), before);
     assert!(!bench.path("new").exists() && !bench.path("nowhere").exists() && !bench.path("o.ids").exists());
@@ -439,6 +536,8 @@ fn a_second_writer_is_refused_and_readers_go_on() {
     let db = Database::open(bench.path("db"), Options::default()).unwrap();
     let refused = bench.run(&["import", "db", "c", "--vectors", "v.npy"]);
     assert!(refused.code == 1 && refused.err.contains(&std::process::id().to_string()), "{refused:?}");
+    let refused = bench.run(&["repair", "db", "repaired"]);
+    assert!(refused.code == 1 && refused.err.contains(&format!("process {}", std::process::id())), "{refused:?}");
     db.collection("c").unwrap().upsert("live", &[5.0, 5.0]).unwrap().wait().unwrap();
     assert!(bench.ok(&["get", "db", "c", "live", "--json"]).contains("[5.0,5.0]"));
     assert!(bench.ok(&["search", "db", "c", "--id", "live", "-k", "1"]).contains("live"));
@@ -470,21 +569,28 @@ fn a_reader_who_leaves_is_no_error() {
 fn damage_has_an_exit_code_of_its_own() {
     let bench = Bench::with_records();
     let needle = [1.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat();
-    let mut damaged = 0;
+    let mut damaged_files = Vec::new();
     for file in fs::read_dir(bench.path("db")).unwrap().map(|entry| entry.unwrap().path()) {
         let mut bytes = fs::read(&file).unwrap();
         let found: Vec<usize> = bytes.windows(8).enumerate().filter(|(_, window)| *window == needle).map(|(at, _)| at).collect();
         for at in &found {
             bytes[*at] ^= 1;
-            damaged += 1;
         }
         if !found.is_empty() {
             fs::write(&file, bytes).unwrap();
+            damaged_files.push(file);
         }
     }
-    assert!(damaged > 0, "the vector stands in no file");
+    assert!(!damaged_files.is_empty(), "the vector stands in no file");
     let verified = bench.run(&["verify", "db"]);
     assert!(verified.code == 3 && verified.err.starts_with("varvite: "), "{verified:?}");
+    let dumped: Vec<Run> = damaged_files.iter().map(|file| bench.run(&["dump", file.to_str().unwrap()])).collect();
+    assert!(dumped.iter().all(|run| run.code == 3 && run.out.contains("DAMAGED")), "{dumped:?}");
+    let repaired = bench.run(&["repair", "db", "repaired"]);
+    assert!(repaired.code == 3 && repaired.out.contains("lost") && repaired.err.contains("could not be salvaged"), "{repaired:?}");
+    let repaired = bench.run(&["repair", "db", "repaired-too", "--json"]);
+    assert!(repaired.code == 3 && repaired.out.contains("\"complete\":false"), "{repaired:?}");
+    assert!(repaired.err.starts_with("{\"error\":{\"kind\":\"corruption\""), "{repaired:?}");
     let exported = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
     assert!(exported.code == 3, "{exported:?}");
     assert!(!bench.path("o.npy").exists() && !bench.path("o.ids").exists());
@@ -504,5 +610,133 @@ fn help_goes_to_standard_output() {
     let bench = Bench::new();
     assert!(bench.ok(&["--help"]).contains("import"));
     assert!(bench.ok(&["import", "--help"]).contains("--records"));
+    for command in ["import", "search", "export", "repair"] {
+        let help = bench.ok(&[command, "-h"]);
+        assert!(help.contains(&format!("Examples:\n  varvite {command} db ")), "{help}");
+    }
+    let help = bench.ok(&["checkpoint", "--help"]);
+    assert!(help.contains("write lock") && help.contains("must not exist or be empty"), "{help}");
+    assert!(bench.ok(&["import", "-h"]).contains("1 to 1,000,000"));
     assert!(bench.ok(&["--version"]).starts_with("varvite "));
+}
+
+#[test]
+fn ids_are_the_same_whatever_ends_their_lines() {
+    let bench = Bench::with_records();
+    let before = bench.state();
+    for ids in [&b"b\r\na\r\nc\r\n"[..], b"\xef\xbb\xbfb\na\nc\n", b"\xef\xbb\xbfb\r\na\r\nc"] {
+        bench.write("other.ids", ids);
+        bench.ok(&["import", "db", "c", "--vectors", "v.npy", "--ids", "other.ids"]);
+        assert_eq!(bench.state(), before, "{}", ids.escape_ascii());
+    }
+    bench.write("a.ids", b"\xef\xbb\xbfa\r\n");
+    bench.ok(&["put", "db", "c", "610d", "--id-encoding", "hex", "--vector", "1,1"]);
+    assert!(bench.ok(&["delete", "db", "c", "--ids", "a.ids"]).starts_with("deleted 1 of 1 record"));
+    // An id that really ends so is possible, and never written where it would be misread.
+    assert!(bench.ok(&["get", "db", "c", "610d", "--id-encoding", "hex"]).contains("610d"));
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
+    assert!(refused.code == 1 && refused.err.contains("carriage return"), "{refused:?}");
+    let asked = bench.run_with(&["search", "db", "c", "--stdin", "-k", "1", "--json"], b"\xef\xbb\xbf[1,2]\r\n[0,0]\r\n");
+    assert!(asked.code == 0 && asked.out.lines().count() == 2, "{asked:?}");
+}
+
+#[test]
+fn json_is_whole_or_not_there() {
+    let bench = Bench::with_records();
+    bench.ok(&["put", "db", "c", "ff", "--id-encoding", "hex", "--vector", "1,2.5"]);
+    let searched = bench.run(&["search", "db", "c", "--id", "b", "--json"]);
+    assert!(searched.code == 1 && searched.out.is_empty(), "{searched:?}");
+    assert!(searched.err.contains(r"\\xff") && searched.err.contains("--id-encoding hex"), "{searched:?}");
+    assert!(bench.ok(&["search", "db", "c", "--id", "b"]).contains(r"\xff"));
+    let scanned = bench.run(&["scan", "db", "c", "--json"]);
+    assert!(scanned.code == 1 && scanned.out.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{scanned:?}");
+    bench.ok(&["put", "db", "c", "nan", "--vector", "nan,1", "--allow-non-finite"]);
+    let got = bench.run(&["get", "db", "c", "nan", "--json"]);
+    assert!(got.code == 1 && got.out.is_empty() && got.err.contains("'nan'") && got.err.contains("export"), "{got:?}");
+    let asked = bench.run(&["search", "db", "c", "--id", "nan"]);
+    assert!(asked.code == 1 && asked.err.contains("NaN or an infinity"), "{asked:?}");
+}
+
+#[test]
+fn distances_out_of_range_are_told_apart() {
+    let bench = Bench::new();
+    bench.ok(&["create", "db", "c", "--dim", "1", "--metric", "dot"]);
+    bench.ok(&["put", "db", "c", "far", "--vector", "3e38"]);
+    bench.ok(&["put", "db", "c", "near", "--vector=-3e38"]);
+    let found = bench.ok(&["search", "db", "c", "--id", "far", "--json"]);
+    let wanted = "{\"query\":0,\"hits\":[{\"id\":\"far\",\"distance\":\"-Infinity\"},{\"id\":\"near\",\"distance\":\"Infinity\"}]}\n";
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn every_command_reports_to_programs() {
+    let bench = Bench::with_records();
+    let one = |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&bench.ok(&[arguments, &["--json"]].concat())).unwrap() };
+    assert_eq!(one(&["create", "db", "d", "--dim", "2", "--metric", "dot"])["created"], "d");
+    assert_eq!(one(&["rename", "db", "d", "e"])["name"], "e");
+    assert_eq!(one(&["drop", "db", "e"])["dropped"], "e");
+    assert_eq!(one(&["put", "db", "c", "x", "--vector", "1,1"])["inserted"], true);
+    // As all other commands write that id.
+    assert_eq!(one(&["put", "db", "c", "FF", "--id-encoding", "hex", "--vector", "1,1"])["id"], "ff");
+    assert!(one(&["compact", "db"])["total_bytes"].is_number());
+    assert_eq!(one(&["checkpoint", "db", "copy"])["to"], "copy");
+    assert_eq!(one(&["dump", "db/FLOOR"])["damages"], 0);
+    let demo = one(&["demo"]);
+    assert!(demo["passed"] == true && demo["checks"][1]["measured"] == "1,228 of 1,228", "{demo}");
+}
+
+#[test]
+fn terminals_are_given_no_commands() {
+    let bench = Bench::with_records();
+    bench.ok(&[
+        "put",
+        "db",
+        "c",
+        "a",
+        "--document",
+        "\u{1b}[2Jone\ntwo",
+        "--metadata",
+        r#"{"k\u001b":"\u001b]0;x\u0007"}"#,
+        "--uri",
+        "\u{9b}1m",
+    ]);
+    for command in [&["get", "db", "c", "a"][..], &["scan", "db", "c"], &["search", "db", "c", "--id", "a"]] {
+        let shown = bench.ok(command);
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+    assert!(bench.ok(&["get", "db", "c", "a"]).contains("\\u{1b}[2Jone"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_stored_is_said_where_the_output_fails() {
+    let bench = Bench::with_records();
+    let run = |arguments: &[&str]| {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = bench.command(arguments).stdout(full).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, err) = run(&["put", "db", "c", "x", "--vector", "1,1"]);
+    assert!(code == 1 && err.contains("done and stored"), "{err}");
+    bench.ok(&["get", "db", "c", "x"]);
+    for arguments in [&["help"][..], &["scan", "db", "c"], &["demo"], &["--version"]] {
+        let (code, err) = run(arguments);
+        assert!(code == 1 && err.starts_with("varvite: cannot write the output") && err.lines().count() == 1, "{arguments:?}: {err}");
+    }
+}
+
+/// A file system that lets no file grow beyond 1 MiB stands for a full device.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_import_that_dies_says_how_far_it_came() {
+    let bench = Bench::new();
+    bench.ok(&["create", "db", "c", "--dim", "2", "--metric", "l2"]);
+    let rows: Vec<[f32; 2]> = (0..60_000_u16).map(|row| [f32::from(row), 1.0]).collect();
+    bench.write("v.npy", &npy(&rows));
+    let import = format!("trap '' XFSZ; ulimit -f 1024; exec {} import db c --vectors v.npy --batch 100", env!("CARGO_BIN_EXE_varvite"));
+    let output = Command::new("bash").args(["-c", &import]).current_dir(bench.directory.path()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains(" of 60,000 records are durable") && err.contains("run it again"), "{err}");
+    let again = bench.ok(&["import", "db", "c", "--vectors", "v.npy"]);
+    assert!(again.contains("holds 60,000"), "{again}");
 }

@@ -1,5 +1,5 @@
 #![no_main]
-//! Arbitrary bytes, by the first one, as a .npy, .fvecs or .jsonl file, as the program's `import` reads them.
+//! Arbitrary bytes, by the first one, as a .npy file, an .fvecs file, or lines of records and of ids, as the program's `import` reads them.
 
 use std::path::Path;
 
@@ -9,6 +9,9 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/bin/varvite/failure.rs"]
 mod failure;
 #[allow(dead_code, reason = "the program uses the rest")]
+#[path = "../../src/bin/varvite/files.rs"]
+mod files;
+#[allow(dead_code, reason = "the program uses the rest")]
 #[path = "../../src/bin/varvite/ids.rs"]
 mod ids;
 #[allow(dead_code, reason = "the program uses the rest")]
@@ -17,6 +20,9 @@ mod input;
 #[allow(dead_code, reason = "the program uses the rest")]
 #[path = "../../src/bin/varvite/json.rs"]
 mod json;
+#[allow(dead_code, reason = "the program uses the rest")]
+#[path = "../../src/bin/varvite/text.rs"]
+mod text;
 
 use input::{fvecs, lines::Lines, npy, records::next_record};
 
@@ -50,6 +56,10 @@ fuzz_target!(|data: &[u8]| {
                 if read.is_none() {
                     break;
                 }
+            }
+            let mut lines = Lines::new(data, Path::new("f.ids"));
+            while let Ok(Some(id)) = lines.next_id() {
+                assert!(!id.ends_with(b"\r"), "an id that nobody wrote");
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    text::grouped,
+};
 
 /// Longest id the engine takes, in bytes.
 const ID_BYTES_MAX: usize = 65_535;
@@ -38,7 +41,7 @@ impl IdEncoding {
         match id.len() {
             0 => Err("an id must have at least one byte".to_owned()),
             1..=ID_BYTES_MAX => Ok(id),
-            long => Err(format!("an id of {long} bytes is too long: at most {ID_BYTES_MAX}")),
+            long => Err(format!("an id of {} bytes is too long: at most 65,535", grouped(long as u64))),
         }
     }
 
@@ -60,10 +63,13 @@ impl IdEncoding {
     /// The text of one line of an id file: refuses an id that would read back as another, or as two.
     pub(crate) fn encode_line(self, id: &[u8]) -> Outcome<String> {
         let line = self.encode(id)?;
-        if line.contains('\n') {
-            return Err(Failure::refused(format!("the id {} holds a newline: say --id-encoding hex", readable(id))));
-        }
-        Ok(line)
+        let what = match () {
+            () if line.contains('\n') => "holds a newline",
+            () if line.ends_with('\r') => "ends in a carriage return",
+            () if line.starts_with('\u{feff}') => "begins with a byte order mark",
+            () => return Ok(line),
+        };
+        Err(Failure::refused(format!("the id {} {what}: say --id-encoding hex", readable(id))))
     }
 
     /// What people are shown; never fails.
@@ -82,7 +88,7 @@ impl IdEncoding {
 pub(crate) fn readable(id: &[u8]) -> String {
     let shown = id.get(..80).unwrap_or(id);
     let text = IdEncoding::Utf8.show(shown);
-    if shown.len() < id.len() { format!("'{text}…' ({} bytes)", id.len()) } else { format!("'{text}'") }
+    if shown.len() < id.len() { format!("'{text}…' ({} bytes)", grouped(id.len() as u64)) } else { format!("'{text}'") }
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -122,7 +128,9 @@ mod tests {
         assert!(Utf8.encode_line(b"a\nb").unwrap_err().to_string().contains("newline"));
         assert!(Utf8.encode_line(b"\xff").unwrap_err().to_string().contains("hex"));
         assert_eq!(Hex.encode_line(b"a\nb").unwrap(), "610a62");
-        assert_eq!(Utf8.encode_line("käse\r".as_bytes()).unwrap(), "käse\r");
+        assert_eq!(Utf8.encode_line("kä\rse".as_bytes()).unwrap(), "kä\rse");
+        assert!(Utf8.encode_line(b"a\r").unwrap_err().to_string().contains("carriage return"));
+        assert!(Utf8.encode_line("\u{feff}a".as_bytes()).unwrap_err().to_string().contains("byte order mark"));
     }
 
     #[test]

@@ -13,6 +13,26 @@ pub(crate) fn float(value: f32) -> Json {
     if value.is_finite() { literal(&format!("{value:?}")) } else { Json::Null }
 }
 
+/// What is wrong with one line of JSON, and where in the line.
+pub(crate) fn complaint(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    match error.column() {
+        0 => text.to_owned(),
+        column => format!("{text} (column {column})"),
+    }
+}
+
+/// A distance for programs: a number, or "Infinity", "-Infinity" or "NaN" where it has left the range of f32.
+pub(crate) fn distance(value: f32) -> Json {
+    match value {
+        _ if value.is_finite() => float(value),
+        _ if value.is_nan() => "NaN".into(),
+        _ if value > 0.0 => "Infinity".into(),
+        _ => "-Infinity".into(),
+    }
+}
+
 fn literal(text: &str) -> Json {
     text.parse::<Number>().map_or(Json::Null, Json::Number)
 }
@@ -21,7 +41,7 @@ fn literal(text: &str) -> Json {
 pub(crate) fn vector(id: &[u8], elements: &[f32]) -> Outcome<Json> {
     if elements.iter().any(|element| !element.is_finite()) {
         return Err(Failure::refused(format!(
-            "the vector of {} holds a NaN or an infinity, which JSON cannot say: use `export`",
+            "the vector of {} holds a NaN or an infinity, which JSON cannot say: use `export --vectors F.npy`",
             readable(id)
         )));
     }
@@ -230,6 +250,8 @@ mod tests {
         }
         assert_eq!(float(0.1).to_string(), "0.1");
         assert_eq!(float(f32::NAN), Json::Null);
+        let shown = [0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN].map(|value| distance(value).to_string());
+        assert_eq!(shown, ["0.5", "\"Infinity\"", "\"-Infinity\"", "\"NaN\""]);
     }
 
     #[test]

@@ -6,27 +6,31 @@
 )]
 
 use std::{
+    env,
     io::{BufWriter, Write, stderr, stdout},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 mod commands;
 mod demo;
 mod failure;
+mod files;
 mod ids;
 mod input;
 mod json;
 mod output;
 mod progress;
+mod text;
 
 use commands::{collections, export, import, maintain, records, search};
 use failure::{Failure, Outcome};
 
 /// A database of embeddings in one directory: durable, bit-exact, searched exactly.
 ///
-/// Exit codes: 0 done, 1 failure, 2 usage, 3 damage found.
+/// Exit codes: 0 done, 1 failure, 2 usage, 3 damage found or records lost. Every command takes --json: it prints one object (a line each where
+/// there are many), and a failure is one object on standard error, {"error":{"kind":"…","message":"…"}}.
 #[derive(Parser)]
 #[command(name = "varvite", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
@@ -60,6 +64,16 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it prints only when it has changed something for good.
+    fn changes(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::Drop(_) | Self::Rename(_) | Self::Put(_) | Self::Import(_) | Self::Export(_) => true,
+            Self::Delete(_) | Self::Purge(_) | Self::Repair(_) | Self::Compact(_) | Self::Checkpoint(_) => true,
+            Self::List(_) | Self::Get(_) | Self::Scan(_) | Self::Search(_) | Self::Stats(_) | Self::Verify(_) => false,
+            Self::Dump(_) | Self::Demo(_) | Self::DemoWriter(_) => false,
+        }
+    }
+
     fn run(self, out: &mut dyn Write) -> Outcome {
         match self {
             Self::Create(command) => command.run(out),
@@ -91,33 +105,65 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
+    let changes = arguments.command.changes();
     let mut out = BufWriter::new(stdout().lock());
     let done = arguments.command.run(&mut out);
     // What was printed before a failure is part of the answer.
     let flushed = out.flush().map_err(Failure::from);
     match done.and(flushed) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !matches!(failure, Failure::OutputClosed) {
-                let _ = writeln!(stderr(), "varvite: {failure}");
-            }
-            ExitCode::from(failure.exit_code())
-        }
+        Err(failure @ Failure::Output(_)) if changes => complain(&failure.noting("what the command had to do is done and stored")),
+        Err(failure) => complain(&failure),
     }
+}
+
+/// Whether the command line asks for JSON; also where it cannot be parsed.
+fn wants_json() -> bool {
+    env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+fn complain(failure: &Failure) -> ExitCode {
+    // If not even this can be written, the exit code has to do.
+    let _ = match failure {
+        Failure::OutputClosed => Ok(()),
+        failure if wants_json() => writeln!(stderr(), "{}", failure.json()),
+        failure => writeln!(stderr(), "varvite: {failure}"),
+    };
+    ExitCode::from(failure.exit_code())
 }
 
 /// Help and version go to standard output; usage errors to standard error, in the form of all others.
 fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print().map_err(Failure::from) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => complain(&failure),
+        };
     }
-    let text = error.to_string();
-    let _ = match text.strip_prefix("error: ") {
-        Some(text) => write!(stderr(), "varvite: {text}"),
-        None => write!(stderr(), "{text}"),
+    let text = with_fitting_tip(error.to_string(), &env::args().collect::<Vec<_>>());
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    if wants_json() {
+        let message = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        return complain(&Failure::usage(message));
+    }
+    let _ = match error.kind() {
+        // Not a complaint but the help that stands in for it.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => write!(stderr(), "{text}"),
+        _ => write!(stderr(), "varvite: {text}"),
     };
     ExitCode::from(2)
+}
+
+/// clap advises `-- -d` for a value that begins with a hyphen, which does not help where it is the value of an option.
+fn with_fitting_tip(text: String, arguments: &[String]) -> String {
+    for pair in arguments.windows(2) {
+        let [option, value] = pair else { continue };
+        let tip = format!("to pass '{value}' as a value, use '-- {value}'");
+        if option.starts_with("--") && !option.contains('=') && text.contains(&tip) {
+            return text.replace(&tip, &format!("to pass '{value}' as the value of '{option}', write '{option}={value}'"));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

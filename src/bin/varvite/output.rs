@@ -1,6 +1,6 @@
-//! What people read: tables, excerpts, sizes.
+//! Tables for people.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 
 /// An empty table with a header. Wraps on a terminal and nowhere else.
 pub(crate) fn table(header: &[&str]) -> Table {
@@ -9,67 +9,38 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// Columns below which a table is not readable as one.
+const NARROW: u16 = 60;
+
+/// The table as it is shown: on a narrow terminal with the fields of each row under one another.
+pub(crate) fn shown(table: &Table) -> String {
+    let (Some(header), Some(0..NARROW)) = (table.header(), table.width()) else { return table.to_string() };
+    let row = |row: &Row| {
+        let fields = header.cell_iter().zip(row.cell_iter()).map(|(name, value)| match name.content() {
+            name if name.is_empty() => value.content(),
+            name => format!("{name}: {}", value.content()),
+        });
+        fields.collect::<Vec<_>>().join("\n")
+    };
+    table.row_iter().map(row).collect::<Vec<_>>().join("\n\n")
+}
+
 /// A cell for a number.
 pub(crate) fn right(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }
 
-/// The beginning of a text on one line.
-pub(crate) fn excerpt(text: &str, characters: usize) -> String {
-    let mut clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = clean.by_ref().take(characters).collect();
-    if clean.next().is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// A size in bytes with a unit people can compare.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.2} {unit}") }
-}
-
-/// A number with its thousands set apart.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, grouped, size};
+    use super::{shown, table};
 
     #[test]
-    fn sizes_and_numbers_read_well() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (1_572_864, "1.50 MiB")] {
-            assert_eq!(size(bytes), text);
-        }
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn excerpts_are_cut_between_characters() {
-        assert_eq!(excerpt("größer\nals", 5), "größe…");
-        assert_eq!(excerpt("a\nb", 5), "a b");
+    fn narrow_tables_are_lists() {
+        let mut narrow = table(&["rank", "document"]);
+        narrow.add_row(["1", "In the beginning God created the heaven and the earth."]).add_row(["2", "x"]);
+        narrow.set_width(30);
+        assert_eq!(shown(&narrow), "rank: 1\ndocument: In the beginning God created the heaven and the earth.\n\nrank: 2\ndocument: x");
+        narrow.set_width(80);
+        assert!(shown(&narrow).contains('│'));
     }
 }

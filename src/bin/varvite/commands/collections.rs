@@ -2,14 +2,19 @@
 
 use std::{io::Write, path::PathBuf};
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{NonEmptyStringValueParser, RangedI64ValueParser},
+};
 use serde_json::json;
 use varvite::{Database, Metric, Options};
 
 use super::{Place, open_reader, open_writer, open_writer_with};
 use crate::{
     failure::Outcome,
-    output::{grouped, right, table},
+    files::refuse_inside_database,
+    output::{right, shown, table},
+    text::grouped,
 };
 
 /// Create a collection, and the database if there is none
@@ -17,23 +22,31 @@ use crate::{
 pub(crate) struct Create {
     #[command(flatten)]
     place: Place,
-    /// Elements of every vector, 1 to 65535
-    #[arg(long = "dim", value_name = "N")]
+    /// Elements of every vector, 1 to 65,535
+    #[arg(long = "dim", value_name = "N", allow_negative_numbers = true, value_parser = RangedI64ValueParser::<usize>::new().range(1..=65_535))]
     dimension: usize,
     /// How vectors are compared: l2, cosine or dot
     #[arg(long)]
     metric: Metric,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Create {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let Place { database, collection } = &self.place;
+        refuse_inside_database(database)?;
         // A refused collection must not leave a new, empty database behind: the engine judges it in memory first.
         Database::in_memory(Options::default())?.create_collection(collection, self.dimension, self.metric)?;
         let db = open_writer_with(database, |options| options.create_if_missing = true)?;
         db.create_collection(collection, self.dimension, self.metric)?;
         db.close()?;
-        writeln!(out, "created collection '{collection}': dimension {}, metric {}", self.dimension, self.metric)?;
+        if self.json {
+            writeln!(out, "{}", json!({"created": collection, "dimension": self.dimension, "metric": self.metric.name()}))?;
+        } else {
+            writeln!(out, "created collection '{collection}': dimension {}, metric {}", grouped(self.dimension as u64), self.metric)?;
+        }
         Ok(())
     }
 }
@@ -61,9 +74,9 @@ impl List {
         }
         let mut table = table(&["collection", "dimension", "metric", "records"]);
         for info in collections {
-            table.add_row([info.name.into(), right(info.dimension), info.metric.name().into(), right(grouped(info.count))]);
+            table.add_row([info.name.into(), right(grouped(info.dimension as u64)), info.metric.name().into(), right(grouped(info.count))]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }
@@ -73,6 +86,9 @@ impl List {
 pub(crate) struct Drop {
     #[command(flatten)]
     place: Place,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Drop {
@@ -81,7 +97,11 @@ impl Drop {
         let db = open_writer(database)?;
         db.drop_collection(collection)?;
         db.close()?;
-        writeln!(out, "dropped collection '{collection}'")?;
+        if self.json {
+            writeln!(out, "{}", json!({"dropped": collection}))?;
+        } else {
+            writeln!(out, "dropped collection '{collection}'")?;
+        }
         Ok(())
     }
 }
@@ -92,7 +112,11 @@ pub(crate) struct Rename {
     #[command(flatten)]
     place: Place,
     /// Its new name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     new_name: String,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Rename {
@@ -101,7 +125,11 @@ impl Rename {
         let db = open_writer(database)?;
         db.rename_collection(collection, &self.new_name)?;
         db.close()?;
-        writeln!(out, "renamed collection '{collection}' to '{}'", self.new_name)?;
+        if self.json {
+            writeln!(out, "{}", json!({"renamed": collection, "name": self.new_name}))?;
+        } else {
+            writeln!(out, "renamed collection '{collection}' to '{}'", self.new_name)?;
+        }
         Ok(())
     }
 }

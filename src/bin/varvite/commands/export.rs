@@ -1,11 +1,6 @@
 //! export: vectors and ids in id order, into files that appear when they are whole.
 
-use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-    process,
-};
+use std::{io::Write, path::PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -14,17 +9,22 @@ use varvite::CollectionSnapshot;
 use super::{Place, read};
 use crate::{
     failure::{Failure, Outcome},
+    files::{Staged, has_ending},
     ids::IdOptions,
     input::npy,
     json,
-    output::grouped,
     progress::Progress,
+    text::counted,
 };
 
 /// Write the vectors and ids of a collection into files, in id order
 ///
-/// A failed export leaves no files. Importing an export and exporting again gives the same bytes.
+/// A failed export leaves no files. Importing an export and exporting again gives the same bytes. Files appear when they are whole and
+/// synced; one that is killed (Ctrl-C too) leaves its unfinished files behind, hidden: .NAME.varvite-PROCESS-N.tmp, to be deleted.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite export db verses --vectors verses.npy --ids verses.ids --records verses.jsonl
+  varvite export db verses --vectors verses.npy --ids verses.hex --id-encoding hex --force")]
 pub(crate) struct Export {
     #[command(flatten)]
     place: Place,
@@ -37,6 +37,9 @@ pub(crate) struct Export {
     /// Where texts and metadata go, one JSON object a line, in the same order
     #[arg(long, value_name = "FILE.jsonl")]
     records: Option<PathBuf>,
+    /// Replace files that exist already. Files of a database are never replaced
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     id_options: IdOptions,
     /// Report as one JSON object
@@ -46,24 +49,23 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let targets = [Some(&self.vectors), Some(&self.ids), self.records.as_ref()];
-        for (index, target) in targets.iter().enumerate() {
-            if target.is_some() && targets.iter().skip(index + 1).any(|other| other == target) {
-                return Err(Failure::usage("two parts of the export would go into the same file"));
-            }
+        if !has_ending(&self.vectors, "npy") {
+            let name = self.vectors.display();
+            return Err(Failure::usage(format!("'{name}' does not end in .npy, so `import` would not know its format")));
         }
         let collection = read(&self.place)?;
         let mut files = Files {
-            vectors: Staged::create(&self.vectors)?,
-            ids: Staged::create(&self.ids)?,
-            records: self.records.as_deref().map(Staged::create).transpose()?,
+            vectors: Staged::create(&self.vectors, self.force)?,
+            ids: Staged::create(&self.ids, self.force)?,
+            records: self.records.as_deref().map(|path| Staged::create(path, self.force)).transpose()?,
         };
+        files.check_apart()?;
         let count = self.write(&collection, &mut files)?;
         files.publish()?;
         if self.json {
             writeln!(out, "{}", json!({"exported": count}))?;
         } else {
-            writeln!(out, "exported {} records", grouped(count))?;
+            writeln!(out, "exported {}", counted(count, "record"))?;
         }
         Ok(())
     }
@@ -102,68 +104,19 @@ struct Files {
 }
 
 impl Files {
+    fn check_apart(&self) -> Outcome {
+        let [vectors, ids] = [self.vectors.target(), self.ids.target()];
+        let records = self.records.as_ref().map(Staged::target);
+        if vectors == ids || records.is_some_and(|records| records == vectors || records == ids) {
+            return Err(Failure::usage("two parts of the export would go into the same file"));
+        }
+        Ok(())
+    }
+
     /// Makes all of them durable before any of them takes its name.
     fn publish(mut self) -> Outcome {
         let mut all: Vec<&mut Staged> = [&mut self.vectors, &mut self.ids].into_iter().chain(&mut self.records).collect();
         all.iter_mut().try_for_each(|file| file.finish())?;
         all.into_iter().try_for_each(Staged::publish)
-    }
-}
-
-/// A file under a temporary name beside its target; removed again unless it is published.
-struct Staged {
-    out: BufWriter<File>,
-    target: PathBuf,
-    temporary: Option<PathBuf>,
-}
-
-impl Staged {
-    fn create(target: &Path) -> Outcome<Self> {
-        let failed = |error| Failure::file("create", target, &error);
-        // Following links replaces what the name stands for, not the link.
-        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-        let (path, temporary) = match fs::metadata(&target) {
-            Ok(metadata) if metadata.is_dir() => {
-                return Err(Failure::refused(format!("cannot create '{}': it is a directory", target.display())));
-            }
-            // A device or a pipe cannot be replaced by a file; it is written to.
-            Ok(metadata) if !metadata.is_file() => (target.clone(), None),
-            _ => {
-                let name = target.file_name().ok_or_else(|| Failure::usage(format!("'{}' is not the name of a file", target.display())))?;
-                let temporary = target.with_file_name(format!(".{}.varvite-{}.tmp", name.to_string_lossy(), process::id()));
-                (temporary.clone(), Some(temporary))
-            }
-        };
-        let file = File::create(&path).map_err(failed)?;
-        Ok(Self { out: BufWriter::with_capacity(1 << 18, file), target, temporary })
-    }
-
-    fn write(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Outcome {
-        write(&mut self.out).map_err(|error| Failure::file("write", &self.target, &error))
-    }
-
-    fn finish(&mut self) -> Outcome {
-        let synced = self.temporary.is_some();
-        self.write(|out| {
-            out.flush()?;
-            if synced { out.get_ref().sync_all() } else { Ok(()) }
-        })
-    }
-
-    fn publish(&mut self) -> Outcome {
-        if let Some(temporary) = &self.temporary {
-            fs::rename(temporary, &self.target).map_err(|error| Failure::file("create", &self.target, &error))?;
-            self.temporary = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // It is on its way out with an error of its own, and that is the one to report.
-            let _ = fs::remove_file(temporary);
-        }
     }
 }

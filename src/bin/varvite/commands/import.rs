@@ -16,21 +16,26 @@ use crate::{
     failure::{Failure, Outcome},
     ids::{IdOptions, readable},
     input::{Input, InputFiles, Piece},
-    output::grouped,
     progress::{Progress, busy},
+    text::{counted, grouped},
 };
 
 /// Write vectors, ids and texts from files into a collection (upsert)
 ///
-/// All files are read and checked before anything is written; what is written is durable when the command returns.
+/// All files are read and checked before anything is written; what is written is durable when the command returns. Stopped in the middle
+/// (Ctrl-C, a full device), it leaves whole batches: run it again to go on.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite import db verses --vectors verses.npy --ids verses.ids --records verses.jsonl
+  varvite import db verses --vectors whole-records.jsonl
+  varvite import db verses --vectors base.fvecs --bulk")]
 pub(crate) struct Import {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
     files: InputFiles,
-    /// Records a batch; each batch becomes visible at once and as a whole
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    /// Records a batch, 1 to 1,000,000; each batch becomes visible at once and as a whole
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1000, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=1_000_000))]
     batch: usize,
     /// Refuse ids that the collection holds already, instead of replacing their records
     #[arg(long)]
@@ -64,7 +69,8 @@ impl Import {
             self.write(&db, &collection, records)?;
         }
         if !self.no_wait {
-            busy("waiting for flushes and compactions", || db.wait_idle())?;
+            busy("waiting for flushes and compactions", || db.wait_idle())
+                .map_err(|error| Failure::from(error).noting(format!("all {} are durable", counted(records, "record"))))?;
         }
         let count = collection.count()?;
         db.close()?;
@@ -73,7 +79,7 @@ impl Import {
             writeln!(out, "{}", json!({"imported": records, "count": count, "seconds": seconds}))?;
         } else {
             let name = &self.place.collection;
-            writeln!(out, "imported {} records in {seconds:.2} s; '{name}' holds {}", grouped(records), grouped(count))?;
+            writeln!(out, "imported {} in {seconds:.2} s; '{name}' holds {}", counted(records, "record"), grouped(count))?;
         }
         Ok(())
     }
@@ -93,26 +99,21 @@ impl Import {
             if piece.ids.is_empty() {
                 return Ok(records);
             }
-            self.check_piece(collection, &piece, records, &mut seen)?;
+            self.check_piece(collection, &input, &piece, records, &mut seen)?;
             records += piece.ids.len() as u64;
             progress.advance(piece.ids.len() as u64);
         }
     }
 
-    fn check_piece(&self, collection: &Collection, piece: &Piece, before: u64, seen: &mut Seen) -> Outcome {
+    fn check_piece(&self, collection: &Collection, input: &Input, piece: &Piece, before: u64, seen: &mut Seen) -> Outcome {
         for (id, row) in piece.ids.iter().zip(before..) {
             if !seen.is_new(id) {
-                return Err(Failure::refused(format!(
-                    "the id {} stands there twice, the second time for row {row} (counted from 0)",
-                    readable(id)
-                )));
+                let (id, first) = (readable(id), self.first_place(collection, id)?);
+                return Err(Failure::refused(format!("the id {id} stands there twice: {} repeats {first}", input.place_of(row))));
             }
             if self.insert && collection.contains(id)? {
-                let name = &self.place.collection;
-                return Err(Failure::refused(format!(
-                    "the id {} of row {row} exists in '{name}' already (--insert refuses it)",
-                    readable(id)
-                )));
+                let (name, id, place) = (&self.place.collection, readable(id), input.place_of(row));
+                return Err(Failure::exists(format!("{place}: the id {id} exists in '{name}' already (--insert refuses it)")));
             }
         }
         if self.allow_non_finite {
@@ -122,7 +123,7 @@ impl Import {
             Some((index, id)) => {
                 let row = before + index as u64;
                 Err(Failure::refused(format!(
-                    "the vector of {} (row {row}) holds a NaN or an infinity (--allow-non-finite accepts it)",
+                    "the vector of {} (row {row}, counted from 0) holds a NaN or an infinity (--allow-non-finite accepts it)",
                     readable(id)
                 )))
             }
@@ -130,15 +131,47 @@ impl Import {
         }
     }
 
-    /// Writes in batches without waiting for each; waits for the last, which makes all of them durable.
+    /// Where an id stands first; looked up only to complain.
+    fn first_place(&self, collection: &Collection, id: &[u8]) -> Outcome<String> {
+        let mut input = self.input(collection)?;
+        let mut before = 0;
+        loop {
+            let piece = input.next_piece(self.batch)?;
+            if let Some(index) = piece.ids.iter().position(|other| other == id) {
+                return Ok(input.place_of(before + index as u64));
+            }
+            if piece.ids.is_empty() {
+                return Ok("an earlier one".to_owned());
+            }
+            before += piece.ids.len() as u64;
+        }
+    }
+
+    /// Writes everything and waits until it is durable; a failure says how much of it is.
     fn write(&self, db: &Database, collection: &Collection, records: u64) -> Outcome {
+        let mut written = 0;
+        let mut last = None;
+        let done = self.write_batches(db, collection, records, &mut written, &mut last);
+        let durable = last.map_or(Ok(()), |commit: Commit| busy("syncing", || commit.wait()));
+        let is_durable = durable.is_ok();
+        let Err(failure) = done.and(durable.map_err(Failure::from)) else { return Ok(()) };
+        let (some, all) = (grouped(written), counted(records, "record"));
+        let again = if self.insert { "run it again without --insert to go on" } else { "run it again to go on" };
+        Err(failure.noting(match written {
+            0 => "no record was written".to_owned(),
+            _ if is_durable => format!("{some} of {all} are durable: {again}"),
+            _ => format!("at most {some} of {all} are durable (`varvite list` tells how many the collection holds): {again}"),
+        }))
+    }
+
+    /// Writes in batches without waiting for each: waiting for the last makes all of them durable.
+    fn write_batches(&self, db: &Database, collection: &Collection, records: u64, written: &mut u64, last: &mut Option<Commit>) -> Outcome {
         let mut input = self.input(collection)?;
         let mut progress = Progress::new("importing", records);
-        let mut last: Option<Commit> = None;
         loop {
             let piece = input.next_piece(self.batch)?;
             if piece.ids.is_empty() {
-                break;
+                return Ok(());
             }
             let mut batch = db.batch();
             for (id, fields) in piece.entries() {
@@ -149,13 +182,9 @@ impl Import {
                 };
             }
             batch.durability(Durability::Buffered);
-            last = Some(batch.commit()?);
+            *last = Some(batch.commit()?);
+            *written += piece.ids.len() as u64;
             progress.advance(piece.ids.len() as u64);
-        }
-        drop(progress);
-        match last {
-            Some(commit) => Ok(busy("syncing", || commit.wait())?),
-            None => Ok(()),
         }
     }
 
@@ -168,11 +197,12 @@ impl Import {
             progress: Progress::new("loading", records),
             failure: None,
         };
-        let loaded = collection.bulk_load(&mut entries, policy)?;
+        let loaded = collection.bulk_load(&mut entries, policy).map_err(|error| Failure::from(error).noting("no record was written"))?;
         match entries.failure {
-            Some(failure) => {
-                Err(Failure::refused(format!("a file changed while it was read, and only {loaded} records were loaded: {failure}")))
-            }
+            Some(failure) => Err(Failure::refused(format!(
+                "a file changed while it was read, and only {} were loaded: {failure}",
+                counted(loaded, "record")
+            ))),
             None => Ok(()),
         }
     }

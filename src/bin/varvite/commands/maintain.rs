@@ -1,17 +1,23 @@
 //! stats, verify, repair, compact, checkpoint, dump.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
-use varvite::{CollectionInfo, CollectionStats, Database};
+use varvite::{CollectionInfo, CollectionStats, Database, ErrorKind, RepairReport};
 
-use super::{open_reader, open_writer, options};
+use super::{check_place, open_reader, open_writer, options};
 use crate::{
     failure::{Failure, Outcome},
+    files::{open_regular, refuse_inside_database},
     ids::IdOptions,
-    output::{grouped, right, size, table},
+    output::{right, shown, table},
     progress::busy,
+    text::{counted, grouped, size},
 };
 
 /// Show what a database holds and how much room it takes
@@ -37,15 +43,15 @@ impl Stats {
         for (info, figures) in with_figures(&infos, &stats) {
             records.add_row([
                 info.name.as_str().into(),
-                right(info.dimension),
+                right(grouped(info.dimension as u64)),
                 info.metric.name().into(),
                 right(grouped(info.count)),
-                right(figures.segments),
+                right(grouped(figures.segments)),
                 right(size(figures.live_bytes)),
                 right(size(figures.segment_bytes)),
             ]);
         }
-        writeln!(out, "{records}")?;
+        writeln!(out, "{}", shown(&records))?;
         let mut space = table(&["space", "bytes", ""]);
         let lines = [
             ("live", stats.live_bytes),
@@ -57,7 +63,7 @@ impl Stats {
         for (what, bytes) in lines {
             space.add_row([what.into(), right(grouped(bytes)), right(size(bytes))]);
         }
-        writeln!(out, "{space}")?;
+        writeln!(out, "{}", shown(&space))?;
         for damage in &stats.damages {
             writeln!(out, "damage: {damage}")?;
         }
@@ -111,6 +117,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        check_place(&self.database, false)?;
         let report = busy("verifying", || Database::verify(&self.database, options(|_| {})))?;
         if self.json {
             let damages: Vec<_> = report
@@ -124,25 +131,33 @@ impl Verify {
             for damage in &report.damages {
                 writeln!(out, "{damage}")?;
             }
-            let (files, bytes, records) = (report.files, size(report.bytes), grouped(report.records));
-            writeln!(out, "verified {files} files, {bytes}, {records} records: {} damages", report.damages.len())?;
+            let (files, records) = (counted(report.files, "file"), counted(report.records, "record"));
+            let damages = counted(report.damages.len() as u64, "damage");
+            writeln!(out, "verified {files}, {}, {records} in segments: {damages}", size(report.bytes))?;
         }
         match report.damages.len() {
             0 => Ok(()),
             damages => {
-                Err(Failure::Damage(format!("'{}' is damaged in {damages} places (`repair` salvages the rest)", self.database.display())))
+                let (name, places) = (self.database.display(), counted(damages as u64, "place"));
+                Err(Failure::Damage(format!("'{name}' is damaged in {places} (`repair` salvages the rest)")))
             }
         }
     }
 }
 
-/// Salvage everything undamaged into a new database, and say what was lost
+/// Salvage everything undamaged into a new database, and say what was lost; exit code 3 if anything was
+///
+/// No process may be writing to the damaged database, which is only read. With --json, "complete" tells whether nothing was lost; "rows" is 0
+/// where nobody can know how many records there were.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  varvite repair db salvaged
+  varvite repair db salvaged --json > report.json || echo \"something was lost, see report.json\"")]
 pub(crate) struct Repair {
     /// Directory of the damaged database, which stays as it is
     #[arg(value_name = "DB")]
     database: PathBuf,
-    /// Directory of the new database
+    /// Directory of the new database, which must not exist or be empty, and lie outside the damaged one
     #[arg(value_name = "OUT")]
     target: PathBuf,
     #[command(flatten)]
@@ -154,28 +169,61 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {})))?;
-        let encoding = self.ids.id_encoding;
+        check_place(&self.database, false)?;
+        refuse_inside_database(&self.target)?;
+        let report = busy("repairing", || Database::repair(&self.database, &self.target, options(|_| {}))).map_err(|error| {
+            let holder = if error.kind() == ErrorKind::Locked { holder(&self.database) } else { None };
+            match holder {
+                Some(holder) => Failure::from(error).noting(format!("the writer is {holder}")),
+                None => error.into(),
+            }
+        })?;
         if self.json {
-            // The repair is done: an id that is not UTF-8 is shown escaped rather than refused.
-            let shown = |ids: &[Vec<u8>]| ids.iter().map(|id| encoding.show(id)).collect::<Vec<_>>();
-            let lost: Vec<_> = report
-                .lost
-                .iter()
-                .map(|loss| json!({"collection": loss.collection, "rows": loss.rows, "ids": shown(&loss.ids), "reason": loss.reason}))
-                .collect();
-            writeln!(out, "{}", json!({"salvaged": report.salvaged, "lost": lost}))?;
+            self.print_json(&report, out)?;
+        } else {
+            self.print(&report, out)?;
+        }
+        if report.lost.is_empty() {
             return Ok(());
         }
-        writeln!(out, "salvaged {} records into '{}'", grouped(report.salvaged), self.target.display())?;
+        let rows = report.lost.iter().map(|loss| loss.rows).sum::<u64>();
+        let least = if report.lost.iter().any(|loss| loss.rows == 0) { "at least " } else { "" };
+        let (from, to, rows) = (self.database.display(), self.target.display(), counted(rows, "record"));
+        Err(Failure::Damage(format!("{least}{rows} of '{from}' could not be salvaged into '{to}'")))
+    }
+
+    fn print_json(&self, report: &RepairReport, out: &mut dyn Write) -> Outcome {
+        // The repair is done: an id that is not UTF-8 is shown escaped rather than refused.
+        let shown = |ids: &[Vec<u8>]| ids.iter().map(|id| self.ids.id_encoding.show(id)).collect::<Vec<_>>();
+        let lost: Vec<_> = report
+            .lost
+            .iter()
+            .map(|loss| json!({"collection": loss.collection, "rows": loss.rows, "ids": shown(&loss.ids), "reason": loss.reason}))
+            .collect();
+        writeln!(out, "{}", json!({"salvaged": report.salvaged, "complete": lost.is_empty(), "lost": lost}))?;
+        Ok(())
+    }
+
+    fn print(&self, report: &RepairReport, out: &mut dyn Write) -> Outcome {
+        writeln!(out, "salvaged {} into '{}'", counted(report.salvaged, "record"), self.target.display())?;
         for loss in &report.lost {
-            writeln!(out, "lost {} records of '{}': {}", grouped(loss.rows), loss.collection, loss.reason)?;
+            let rows = if loss.rows == 0 { "an unknown number of records".to_owned() } else { counted(loss.rows, "record") };
+            let place = if loss.collection.is_empty() { "an unknown collection".to_owned() } else { format!("'{}'", loss.collection) };
+            writeln!(out, "lost {rows} of {place}: {}", loss.reason)?;
             for id in &loss.ids {
-                writeln!(out, "lost: {}", encoding.show(id))?;
+                writeln!(out, "lost: {}", self.ids.id_encoding.show(id))?;
             }
         }
         Ok(())
     }
+}
+
+/// Who writes, as far as LOCK says.
+fn holder(database: &Path) -> Option<String> {
+    let bytes = read_whole(&database.join("LOCK")).ok()?;
+    let mut text = Vec::new();
+    varvite::dump("LOCK", &bytes, &mut text).ok()?;
+    String::from_utf8_lossy(&text).lines().find_map(|line| Some(line.split_once("last writer: ")?.1.to_owned()))
 }
 
 /// Compact a database now, although it would do so by itself
@@ -184,6 +232,9 @@ pub(crate) struct Compact {
     /// Directory of the database
     #[arg(value_name = "DB")]
     database: PathBuf,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Compact {
@@ -193,53 +244,112 @@ impl Compact {
         busy("compacting", || db.compact())?;
         let after = db.stats()?.total_bytes;
         db.close()?;
-        writeln!(out, "compacted from {} to {}", size(before), size(after))?;
+        if self.json {
+            writeln!(out, "{}", json!({"total_bytes_before": before, "total_bytes": after}))?;
+        } else {
+            writeln!(out, "compacted from {} to {}", size(before), size(after))?;
+        }
         Ok(())
     }
 }
 
 /// Make a consistent copy of a database as a new one
+///
+/// It writes out what is in memory first, so it needs the write lock (no other process may be writing) and write access to the source;
+/// files are hard-linked where source and copy share a device. A running program makes one with `Database::checkpoint`.
 #[derive(Args)]
 pub(crate) struct Checkpoint {
     /// Directory of the database
     #[arg(value_name = "DB")]
     database: PathBuf,
-    /// Directory of the copy, which must not exist
+    /// Directory of the copy, which must not exist or be empty, and lie outside the source
     #[arg(value_name = "OUT")]
     target: PathBuf,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Checkpoint {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
+        refuse_inside_database(&self.target)?;
         let db = open_writer(&self.database)?;
         busy("copying", || db.checkpoint(&self.target))?;
         db.close()?;
-        writeln!(out, "copied '{}' to '{}'", self.database.display(), self.target.display())?;
+        let (from, to) = (self.database.display().to_string(), self.target.display().to_string());
+        if self.json {
+            writeln!(out, "{}", json!({"copied": from, "to": to}))?;
+        } else {
+            writeln!(out, "copied '{from}' to '{to}'")?;
+        }
         Ok(())
     }
 }
 
-/// Show any file of a database, field by field
+/// Show any file of a database, field by field; exit code 3 if it is damaged
 #[derive(Args)]
 pub(crate) struct Dump {
-    /// The file: LOCK, FLOOR, MANIFEST-…, log-… or seg-…
+    /// The file: LOCK, FLOOR, MANIFEST-…, log-… or seg-…; of a directory its newest manifest
     file: PathBuf,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Dump {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
-        let bytes = fs::read(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
-        let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let mut watched = Watched { out, failure: None };
-        let dumped = varvite::dump(&name, &bytes, &mut watched);
-        match watched.failure {
-            Some(failure) => Err(failure.into()),
-            None => match dumped? {
-                0 => Ok(()),
-                damages => Err(Failure::Damage(format!("'{}' is damaged in {damages} places", self.file.display()))),
-            },
+        let file = if self.file.is_dir() { newest_manifest(&self.file)? } else { self.file };
+        let bytes = read_whole(&file)?;
+        let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let damages = if self.json {
+            let mut text = Vec::new();
+            let damages = varvite::dump(&name, &bytes, &mut text)?;
+            let lines: Vec<_> = String::from_utf8_lossy(&text).lines().map(dumped_line).collect();
+            writeln!(out, "{}", json!({"file": file.display().to_string(), "damages": damages, "lines": lines}))?;
+            damages
+        } else {
+            let mut watched = Watched { out, failure: None };
+            let dumped = varvite::dump(&name, &bytes, &mut watched);
+            match watched.failure {
+                Some(failure) => return Err(failure.into()),
+                None => dumped?,
+            }
+        };
+        match damages {
+            0 => Ok(()),
+            damages => Err(Failure::Damage(format!("'{}' is damaged in {}", file.display(), counted(damages, "place")))),
         }
     }
+}
+
+/// The manifest with the highest number: the one that is in force, unless a crash has just left an unfinished one.
+fn newest_manifest(directory: &Path) -> Outcome<PathBuf> {
+    let failed = |error| Failure::file("read", directory, &error);
+    let mut newest: Option<PathBuf> = None;
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_manifest = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST-"));
+        if is_manifest && newest.as_ref().is_none_or(|newest| *newest < path) {
+            newest = Some(path);
+        }
+    }
+    newest.ok_or_else(|| Failure::missing(format!("there is no manifest in '{}', so no database", directory.display())))
+}
+
+/// A line of a dump for programs: its offset apart from its text.
+fn dumped_line(line: &str) -> serde_json::Value {
+    let trimmed = line.trim_start();
+    match trimmed.split_once("  ").and_then(|(offset, text)| Some((offset.parse::<u64>().ok()?, text))) {
+        Some((offset, text)) => json!({"offset": offset, "text": text}),
+        None => json!({"text": trimmed}),
+    }
+}
+
+fn read_whole(path: &Path) -> Outcome<Vec<u8>> {
+    let (mut file, _) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Failure::file("read", path, &error))?;
+    Ok(bytes)
 }
 
 /// Remembers why writing failed, which the library can only pass on as one of its own errors.

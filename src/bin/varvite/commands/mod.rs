@@ -1,10 +1,14 @@
 //! One file per group of commands.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use varvite::{CollectionSnapshot, Database, Options};
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 pub(crate) mod collections;
 pub(crate) mod export;
@@ -20,6 +24,7 @@ pub(crate) struct Place {
     #[arg(value_name = "DB")]
     pub(crate) database: PathBuf,
     /// Name of the collection
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) collection: String,
 }
 
@@ -37,12 +42,33 @@ pub(crate) fn open_writer(path: &Path) -> Outcome<Database> {
 
 /// The same with other options.
 pub(crate) fn open_writer_with(path: &Path, adjust: impl FnOnce(&mut Options)) -> Outcome<Database> {
-    Ok(Database::open(path, options(adjust))?)
+    let options = options(adjust);
+    check_place(path, options.create_if_missing)?;
+    Ok(Database::open(path, options)?)
 }
 
 /// Opens an existing database for reading, beside a writer if there is one.
 pub(crate) fn open_reader(path: &Path) -> Outcome<Database> {
+    check_place(path, false)?;
     Ok(Database::open_read_only(path, options(|_| {}))?)
+}
+
+/// Says in the user's words where no database can be; whether there is one, the library judges.
+pub(crate) fn check_place(path: &Path, may_create: bool) -> Outcome {
+    let name = path.display();
+    let hint = format!("`varvite create {name} COLLECTION --dim N --metric M` makes one");
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => Err(Failure::refused(format!("'{name}' is a file: a database is a directory"))),
+        Ok(_) if may_create => Ok(()),
+        Ok(_) if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) => {
+            Err(Failure::missing(format!("there is no database in '{name}', which is an empty directory ({hint})")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && !may_create => {
+            Err(Failure::missing(format!("there is no database '{name}' ({hint})")))
+        }
+        // Every other error is the library's to report.
+        _ => Ok(()),
+    }
 }
 
 /// One moment of one collection.

@@ -1,6 +1,7 @@
 //! put, get, scan, delete, purge.
 
 use std::{
+    collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -15,8 +16,9 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines, records::Object},
     json,
-    output::{excerpt, table},
+    output::{shown, table},
     progress::busy,
+    text::{counted, excerpt, grouped, harmless},
 };
 
 /// Write one record (upsert); what is left out stays as it is
@@ -25,7 +27,7 @@ use crate::{
 pub(crate) struct Put {
     #[command(flatten)]
     place: Place,
-    /// Id of the record
+    /// Id of the record, 1 to 65,535 bytes
     id: String,
     /// Its elements, "0.5,-1,2e-3", or a .npy or .fvecs file of one row
     #[arg(long, allow_hyphen_values = true, group = "part", value_name = "NUMBERS|FILE")]
@@ -33,7 +35,7 @@ pub(crate) struct Put {
     /// Its text
     #[arg(long, allow_hyphen_values = true, group = "part", value_name = "TEXT")]
     document: Option<String>,
-    /// Its metadata, as a flat JSON object; replaces all keys
+    /// Its metadata, as a flat JSON object of strings, integers, floats, booleans and arrays of one of these; replaces all keys
     #[arg(long, group = "part", value_name = "JSON")]
     metadata: Option<String>,
     /// Where it came from
@@ -47,12 +49,19 @@ pub(crate) struct Put {
     allow_non_finite: bool,
     #[command(flatten)]
     ids: IdOptions,
+    /// Report as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Put {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let id = self.ids.id_encoding.decode(self.id.as_bytes()).map_err(Failure::Refused)?;
         let vector = self.vector.as_deref().map(parse_vector).transpose()?;
+        if !self.allow_non_finite && vector.iter().flatten().any(|element| !element.is_finite()) {
+            let id = readable(&id);
+            return Err(Failure::refused(format!("the vector of {id} holds a NaN or an infinity (--allow-non-finite accepts it)")));
+        }
         let metadata = match &self.metadata {
             Some(text) => {
                 let object: Object =
@@ -74,9 +83,13 @@ impl Put {
         let db = open_writer_with(&self.place.database, |options| options.allow_non_finite = self.allow_non_finite)?;
         let collection = db.collection(&self.place.collection)?;
         let commit = if self.insert { collection.insert(&id, fields)? } else { collection.upsert(&id, fields)? };
-        let verb = if commit.existed(0) { "updated" } else { "inserted" };
+        let existed = commit.existed(0);
         db.close()?;
-        writeln!(out, "{verb} {}", readable(&id))?;
+        if self.json {
+            writeln!(out, "{}", json!({"id": self.ids.id_encoding.encode(&id)?, "inserted": !existed}))?;
+        } else {
+            writeln!(out, "{} {}", if existed { "updated" } else { "inserted" }, readable(&id))?;
+        }
         Ok(())
     }
 }
@@ -87,7 +100,7 @@ fn parse_vector(text: &str) -> Outcome<Vec<f32>> {
         let mut row = Vec::new();
         return match vectors.rows() {
             1 => vectors.read_rows(1, &mut row).map(|_| row),
-            rows => Err(Failure::refused(format!("'{text}' holds {rows} rows, one is needed"))),
+            rows => Err(Failure::refused(format!("'{text}' holds {}, one is needed", counted(rows, "row")))),
         };
     }
     let list = text.trim();
@@ -110,7 +123,7 @@ fn parse_vector(text: &str) -> Outcome<Vec<f32>> {
 pub(crate) struct Get {
     #[command(flatten)]
     place: Place,
-    /// Id of the record
+    /// Id of the record, 1 to 65,535 bytes
     id: String,
     #[command(flatten)]
     ids: IdOptions,
@@ -136,26 +149,26 @@ impl Get {
     fn show(&self, row: &Row, out: &mut dyn Write) -> Outcome {
         let mut table = table(&["field", "value"]);
         table.add_row(["id", &self.ids.id_encoding.show(row.id())]);
-        table.add_row(["ordinal", &row.ordinal()?.to_string()]);
-        let shown: Vec<String> = row.iter().take(6).map(|element| format!("{element:?}")).collect();
-        let more = if row.len() > shown.len() { format!(" … ({} elements)", row.len()) } else { String::new() };
-        table.add_row(["vector", &format!("{}{more}", shown.join(" "))]);
+        table.add_row(["ordinal", &grouped(row.ordinal()?)]);
+        let elements: Vec<String> = row.iter().take(6).map(|element| format!("{element:?}")).collect();
+        let more = if row.len() > elements.len() { format!(" … ({})", counted(row.len() as u64, "element")) } else { String::new() };
+        table.add_row(["vector", &format!("{}{more}", elements.join(" "))]);
         if let Some(document) = row.document()? {
-            table.add_row(["document", &document]);
+            table.add_row(["document", &harmless(&document)]);
         }
         if let Some(uri) = row.uri()? {
-            table.add_row(["uri", &uri]);
+            table.add_row(["uri", &harmless(&uri)]);
         }
         for (key, value) in row.metadata()?.iter() {
-            table.add_row([key, &json::show(value)]);
+            table.add_row([&harmless(key), &harmless(&json::show(value))]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }
 
 fn not_found(id: &[u8], place: &Place) -> Failure {
-    Failure::refused(format!("there is no record {} in '{}'", readable(id), place.collection))
+    Failure::missing(format!("there is no record {} in '{}'", readable(id), place.collection))
 }
 
 /// Show records in id order
@@ -167,7 +180,7 @@ pub(crate) struct Scan {
     #[arg(long, value_name = "P")]
     prefix: Option<String>,
     /// At most so many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(0..))]
     limit: Option<usize>,
     #[command(flatten)]
     ids: IdOptions,
@@ -215,16 +228,31 @@ struct Chosen {
 }
 
 impl Chosen {
+    /// The ids, each once.
     fn collect(&self) -> Outcome<Vec<Vec<u8>>> {
         let mut ids = self.ids.id_encoding.decode_arguments(&self.id)?;
         if let Some(path) = &self.file {
             let mut lines = Lines::open(path)?;
-            while let Some(line) = lines.next_line()? {
+            while let Some(line) = lines.next_id()? {
                 let id = self.ids.id_encoding.decode(line);
                 ids.push(id.map_err(|what| lines.complaint(&what))?);
             }
         }
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
         Ok(ids)
+    }
+
+    fn print_absent(&self, absent: &[&Vec<u8>], out: &mut dyn Write) -> Outcome {
+        for id in absent {
+            writeln!(out, "was not there: {}", self.ids.id_encoding.show(id))?;
+        }
+        Ok(())
+    }
+
+    /// The work is done: an id that is not UTF-8 cannot have come from the command line either.
+    fn absent_json(&self, absent: &[&Vec<u8>]) -> Outcome<Vec<String>> {
+        absent.iter().map(|id| self.ids.id_encoding.encode(id)).collect()
     }
 }
 
@@ -254,15 +282,11 @@ impl Delete {
         let absent: Vec<&Vec<u8>> = ids.iter().enumerate().filter(|(index, _)| !commit.existed(*index)).map(|(_, id)| id).collect();
         let deleted = ids.len() - absent.len();
         if self.json {
-            let absent = absent.iter().map(|id| self.chosen.ids.id_encoding.encode(id)).collect::<Outcome<Vec<_>>>()?;
-            writeln!(out, "{}", json!({"deleted": deleted, "absent": absent}))?;
+            writeln!(out, "{}", json!({"deleted": deleted, "absent": self.chosen.absent_json(&absent)?}))?;
             return Ok(());
         }
-        writeln!(out, "deleted {deleted} of {} records", ids.len())?;
-        for id in absent {
-            writeln!(out, "was not there: {}", self.chosen.ids.id_encoding.show(id))?;
-        }
-        Ok(())
+        writeln!(out, "deleted {} of {}", grouped(deleted as u64), counted(ids.len() as u64, "record"))?;
+        self.chosen.print_absent(&absent, out)
     }
 }
 
@@ -283,14 +307,24 @@ impl Purge {
         let ids = self.chosen.collect()?;
         let db = open_writer(&self.place.database)?;
         let collection = db.collection(&self.place.collection)?;
+        // Nobody else can write while this process may.
+        let mut absent = Vec::new();
+        for id in &ids {
+            if !collection.contains(id)? {
+                absent.push(id);
+            }
+        }
         let receipt = busy("purging", || collection.purge(&ids))?;
         db.close()?;
         if self.json {
-            let line = json!({"deleted": receipt.deleted, "files_rewritten": receipt.files_rewritten, "cannot_vouch_for": receipt.cannot_vouch_for});
+            let absent = self.chosen.absent_json(&absent)?;
+            let line = json!({"deleted": receipt.deleted, "absent": absent, "files_rewritten": receipt.files_rewritten, "cannot_vouch_for": receipt.cannot_vouch_for});
             writeln!(out, "{line}")?;
             return Ok(());
         }
-        writeln!(out, "purged {} of {} records; {} files rewritten", receipt.deleted, ids.len(), receipt.files_rewritten.len())?;
+        let (records, files) = (counted(ids.len() as u64, "record"), counted(receipt.files_rewritten.len() as u64, "file"));
+        writeln!(out, "purged {} of {records}; {files} rewritten", grouped(receipt.deleted))?;
+        self.chosen.print_absent(&absent, out)?;
         for file in receipt.files_rewritten {
             writeln!(out, "rewritten: {file}")?;
         }

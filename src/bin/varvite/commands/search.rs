@@ -1,12 +1,12 @@
 //! search: the k nearest records of each query, exactly.
 
 use std::{
-    io::{BufReader, Stdin, Write, stdin},
+    io::{BufReader, IsTerminal, Stdin, Write, stdin, stdout},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use varvite::{CollectionSnapshot, Hit};
 
 use super::{Place, read};
@@ -15,7 +15,9 @@ use crate::{
     ids::{IdOptions, readable},
     input::{Vectors, lines::Lines},
     json,
-    output::{excerpt, right, table},
+    output::{right, shown, table},
+    progress::Progress,
+    text::{counted, distance, excerpt, grouped},
 };
 
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
@@ -26,6 +28,10 @@ const QUERIES_AT_ONCE: usize = 64;
 /// Distances ascend: l2 is the squared Euclidean distance, cosine is 1 − cos, dot is the negated inner product.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("query").required(true).multiple(false))]
+#[command(after_help = "Examples:
+  varvite search db verses --id kjv:Genesis:1:1 -k 5
+  varvite search db verses --vector queries.npy -k 10 --json > answers.jsonl
+  echo '[0.1, 0.2, 0.3]' | varvite search db verses --stdin")]
 pub(crate) struct Search {
     #[command(flatten)]
     place: Place,
@@ -39,11 +45,12 @@ pub(crate) struct Search {
     #[arg(long, group = "query")]
     stdin: bool,
     /// How many records
-    #[arg(short, long = "top", value_name = "K", default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(short, long = "top", value_name = "K", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..))]
     k: usize,
     #[command(flatten)]
     ids: IdOptions,
-    /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}
+    /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}; a distance that has left the range of f32 is the string
+    /// "Infinity", "-Infinity" or "NaN"
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +63,7 @@ impl Search {
             let id = self.ids.id_encoding.decode(id.as_bytes()).map_err(Failure::Refused)?;
             let row = collection
                 .get(&id)?
-                .ok_or_else(|| Failure::refused(format!("there is no record {} in '{}'", readable(&id), self.place.collection)))?;
+                .ok_or_else(|| Failure::missing(format!("there is no record {} in '{}'", readable(&id), self.place.collection)))?;
             return answers.give(&row, out);
         }
         match &self.vector {
@@ -81,14 +88,23 @@ impl Answers<'_> {
         let dimension = self.collection.dimension();
         if let Some(found) = vectors.dimension().filter(|found| *found != dimension) {
             return Err(Failure::refused(format!(
-                "the queries of '{name}' have {found} elements, the dimension of the collection is {dimension}"
+                "the queries of '{name}' have {}, the dimension of the collection is {}",
+                counted(found as u64, "element"),
+                grouped(dimension as u64)
             )));
         }
         self.titled = vectors.rows() > 1;
+        // Where the answers are seen, they tell the progress themselves.
+        let mut progress = (!stdout().is_terminal()).then(|| Progress::new("searching", vectors.rows()));
         let mut queries = Vec::new();
-        while vectors.read_rows(QUERIES_AT_ONCE, &mut queries)? > 0 {
+        loop {
+            let read = vectors.read_rows(QUERIES_AT_ONCE, &mut queries)?;
+            if read == 0 {
+                break;
+            }
             self.give(&queries, out)?;
             queries.clear();
+            progress.iter_mut().for_each(|progress| progress.advance(read as u64));
         }
         Ok(())
     }
@@ -100,15 +116,16 @@ impl Answers<'_> {
         loop {
             let query = match lines.next_line()? {
                 None => break,
+                Some(line) if line.trim_ascii().is_empty() => Err("is empty: each line is a JSON array of numbers".to_owned()),
                 Some(line) => {
-                    serde_json::from_slice::<Json>(line).map_err(|error| error.to_string()).and_then(|json| json::to_vector(&json))
+                    serde_json::from_slice::<Json>(line).map_err(|error| json::complaint(&error)).and_then(|json| json::to_vector(&json))
                 }
             };
             match query {
                 Ok(query) if query.len() == dimension => queries.extend(query),
                 Ok(query) => {
-                    let found = query.len();
-                    return Err(lines.complaint(&format!("the query has {found} elements, the dimension of the collection is {dimension}")));
+                    let (found, dimension) = (counted(query.len() as u64, "element"), grouped(dimension as u64));
+                    return Err(lines.complaint(&format!("the query has {found}, the dimension of the collection is {dimension}")));
                 }
                 Err(what) => return Err(lines.complaint(&what)),
             }
@@ -122,6 +139,12 @@ impl Answers<'_> {
     }
 
     fn give(&mut self, queries: &[f32], out: &mut dyn Write) -> Outcome {
+        if let Some(at) = queries.iter().position(|element| !element.is_finite()) {
+            let query = grouped(self.next + (at / self.collection.dimension().max(1)) as u64);
+            return Err(Failure::refused(format!(
+                "query {query} (counted from 0) holds a NaN or an infinity, which is at no distance to anything"
+            )));
+        }
         for hits in self.collection.search_many(queries, self.search.k)? {
             if self.search.json {
                 self.print_json(&hits, out)?;
@@ -134,19 +157,18 @@ impl Answers<'_> {
     }
 
     fn print_json(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
-        write!(out, "{{\"query\":{},\"hits\":[", self.next)?;
-        for (rank, hit) in hits.iter().enumerate() {
-            let comma = if rank > 0 { "," } else { "" };
-            let id = Json::String(self.search.ids.id_encoding.encode(&hit.id)?);
-            write!(out, "{comma}{{\"id\":{id},\"distance\":{}}}", json::float(hit.distance))?;
-        }
-        writeln!(out, "]}}")?;
+        // Whole before it is printed: half a line would be no JSON.
+        let hits = hits
+            .iter()
+            .map(|hit| Ok(json!({"id": self.search.ids.id_encoding.encode(&hit.id)?, "distance": json::distance(hit.distance)})))
+            .collect::<Outcome<Vec<_>>>()?;
+        writeln!(out, "{}", json!({"query": self.next, "hits": hits}))?;
         Ok(())
     }
 
     fn print_table(&self, hits: &[Hit], out: &mut dyn Write) -> Outcome {
         if self.titled {
-            writeln!(out, "query {}", self.next)?;
+            writeln!(out, "query {}", grouped(self.next))?;
         }
         let mut table = table(&["rank", "distance", "id", "document"]);
         for (rank, hit) in (1_u64..).zip(hits) {
@@ -155,9 +177,9 @@ impl Answers<'_> {
                 None => String::new(),
             };
             let id = self.search.ids.id_encoding.show(&hit.id);
-            table.add_row([right(rank), right(hit.distance), id.into(), excerpt(&document, 90).into()]);
+            table.add_row([right(grouped(rank)), right(distance(hit.distance)), id.into(), excerpt(&document, 90).into()]);
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", shown(&table))?;
         Ok(())
     }
 }

@@ -4,10 +4,10 @@ use std::{fs, path::Path, time::Instant};
 
 use varvite::{Collection, Database};
 
-use super::{Sample, VERSES, identical_vectors, open, report::Report};
+use super::{Sample, VERSES, identical_vectors, open, report::Report, share};
 use crate::{
     failure::{Failure, Outcome},
-    output::size,
+    text::size,
 };
 
 const ROUNDS: usize = 10;
@@ -42,7 +42,7 @@ pub(super) fn overwrite(directory: &Path, sample: &Sample, report: &mut Report<'
         size(after)
     ))?;
     let rows = sample.len();
-    report.check("vectors are still bit-exact", identical == rows, format!("{identical} of {rows}"));
+    report.check("vectors are still bit-exact", identical == rows, share(identical, rows));
     let bound = live + live / 5 + (1 << 20);
     report.check(
         "the directory stays within 1.2 × live + 1 MiB",

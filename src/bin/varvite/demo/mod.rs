@@ -14,7 +14,8 @@ use varvite::{Collection, Database, Options};
 use crate::{
     commands::open_writer_with,
     failure::{Failure, Outcome},
-    output::{grouped, size},
+    files::refuse_inside_database,
+    text::{counted, grouped, size},
 };
 
 mod churn;
@@ -34,15 +35,19 @@ const MEMTABLE_BYTES: usize = 2 << 20;
 /// Show the whole thing on real embeddings: store, read back, search, survive a kill -9, stay compact
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Directory for the database, which is kept; by default a temporary one, which is removed
+    /// Directory for the database, which is kept; by default a temporary one, which is removed (not when the demo is killed, Ctrl-C included: varvite-demo-* in the directory for temporary files)
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Report as one JSON object, at the end
+    #[arg(long)]
+    json: bool,
 }
 
 impl Demo {
     pub(crate) fn run(self, out: &mut dyn Write) -> Outcome {
         let (directory, _removed_at_the_end) = match self.directory {
             Some(directory) => {
+                refuse_inside_database(&directory)?;
                 if fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) || directory.is_file() {
                     return Err(Failure::refused(format!(
                         "'{}' is not an empty directory: the demo needs one of its own",
@@ -56,10 +61,10 @@ impl Demo {
                 (temporary.0.clone(), Some(temporary))
             }
         };
-        let mut report = Report::new(out);
+        let mut report = Report::new(out, self.json);
         if let Err(failure) = show(&directory, &mut report) {
             match failure {
-                Failure::OutputClosed => return Err(failure),
+                Failure::OutputClosed | Failure::Output(_) => return Err(failure),
                 other => report.check("the demo came to its end", false, other.to_string()),
             }
         }
@@ -123,10 +128,13 @@ fn read_back(directory: &Path, sample: &Sample, report: &mut Report<'_>) -> Outc
         }
     }
     db.close()?;
-    report.line(&format!("Closed, opened again, and read by id: {microseconds:.0} µs for {identical} vectors, compared bit for bit."))?;
+    report.line(&format!(
+        "Closed, opened again, and read by id: {microseconds:.0} µs for {}, compared bit for bit.",
+        counted(identical as u64, "vector")
+    ))?;
     let rows = sample.len();
-    report.check("vectors come back bit-exact", identical == rows, format!("{identical} of {rows}"));
-    report.check("texts and metadata come back", texts == rows, format!("{texts} of {rows}"));
+    report.check("vectors come back bit-exact", identical == rows, share(identical, rows));
+    report.check("texts and metadata come back", texts == rows, share(texts, rows));
     Ok(())
 }
 
@@ -140,6 +148,11 @@ fn identical_vectors(verses: &Collection, sample: &Sample) -> Outcome<usize> {
     Ok(identical)
 }
 
+/// "1,227 of 1,228", for a report.
+fn share(some: usize, all: usize) -> String {
+    format!("{} of {}", grouped(some as u64), grouped(all as u64))
+}
+
 fn same_bits(left: &[f32], right: &[f32]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| a.to_bits() == b.to_bits())
 }
@@ -150,11 +163,15 @@ fn verify(directory: &Path, report: &mut Report<'_>) -> Outcome {
     let checked = Database::verify(directory, Options::default())?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
     let (files, bytes) = (checked.files, size(checked.bytes));
-    report.line(&format!("Every byte of {files} files ({bytes}) checked in {milliseconds:.0} ms."))?;
+    report.line(&format!("Every byte of {} ({bytes}) checked in {milliseconds:.0} ms.", counted(files, "file")))?;
     for damage in &checked.damages {
         report.line(&damage.to_string())?;
     }
-    report.check("no file is damaged", checked.damages.is_empty(), format!("{} damages in {files} files", checked.damages.len()));
+    report.check(
+        "no file is damaged",
+        checked.damages.is_empty(),
+        format!("{} in {}", counted(checked.damages.len() as u64, "damage"), counted(files, "file")),
+    );
     Ok(())
 }
 

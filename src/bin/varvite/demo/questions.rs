@@ -8,7 +8,7 @@ use super::{Sample, VERSES, report::Report, sample::Verse};
 use crate::{
     commands::open_reader,
     failure::{Failure, Outcome},
-    output::excerpt,
+    text::excerpt,
 };
 
 const QUESTIONS: [&str; 5] =

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use serde_json::json;
+
 use crate::{
     failure::{Failure, Outcome},
-    output::table,
+    output::{shown, table},
 };
 
 struct Check {
@@ -16,20 +18,28 @@ struct Check {
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
     checks: Vec<Check>,
+    /// For programs: nothing is said before the end.
+    json: bool,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, checks: Vec::new() }
+    pub(super) fn new(out: &'a mut dyn Write, json: bool) -> Self {
+        Self { out, checks: Vec::new(), json }
     }
 
     /// Begins a part; what was said before is shown at once.
     pub(super) fn title(&mut self, title: &str) -> Outcome {
+        if self.json {
+            return Ok(());
+        }
         writeln!(self.out, "\n{title}")?;
         Ok(self.out.flush()?)
     }
 
     pub(super) fn line(&mut self, text: &str) -> Outcome {
+        if self.json {
+            return Ok(());
+        }
         writeln!(self.out, "  {text}")?;
         Ok(self.out.flush()?)
     }
@@ -46,11 +56,22 @@ impl<'a> Report<'a> {
         }
         let all = self.checks.len();
         let failed = self.checks.iter().filter(|check| !check.passed).count();
-        writeln!(self.out, "\n{table}")?;
+        if self.json {
+            let checks: Vec<_> = self
+                .checks
+                .iter()
+                .map(|check| json!({"checked": check.what, "measured": check.measured, "passed": check.passed}))
+                .collect();
+            writeln!(self.out, "{}", json!({"passed": failed == 0, "checks": checks}))?;
+        } else {
+            writeln!(self.out, "\n{}", shown(&table))?;
+        }
         if failed > 0 {
             return Err(Failure::refused(format!("{failed} of {all} checks failed")));
         }
-        writeln!(self.out, "all {all} checks passed")?;
+        if !self.json {
+            writeln!(self.out, "all {all} checks passed")?;
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! .fvecs files: each row is its dimension (u32, little-endian) and that many f32.
 
-use std::io::{Chain, Cursor, Read};
+use std::io::{Chain, Cursor, Read, copy, sink};
 
 use super::matrix::{DIMENSION_MAX, Matrix, Shape};
 use crate::failure::{Failure, Outcome};
@@ -15,13 +15,16 @@ pub(crate) fn open<R: Read>(mut reader: R, length: u64, name: &str) -> Outcome<O
     }
     let mut first = [0; 4];
     reader.read_exact(&mut first).map_err(|error| Failure::refused(format!("'{name}' at byte 0: this is not an .fvecs file: {error}")))?;
-    let dimension = u64::from(u32::from_le_bytes(first));
-    if !(1..=DIMENSION_MAX).contains(&dimension) {
-        return Err(Failure::refused(format!("'{name}' at byte 0: dimension {dimension} refused: 1 to {DIMENSION_MAX} are possible")));
-    }
+    // The format's own readers take it for signed.
+    let stated = i32::from_le_bytes(first);
+    let dimension = match u64::try_from(stated) {
+        Ok(dimension) if (1..=DIMENSION_MAX).contains(&dimension) => dimension,
+        _ => return Err(Failure::refused(format!("'{name}' at byte 0: dimension {stated} refused: 1 to 65,535 are possible"))),
+    };
     let row_bytes = 4 + dimension * 4;
     let rows = length / row_bytes;
     if !length.is_multiple_of(row_bytes) {
+        refuse_ragged(&mut reader, rows, dimension, name)?;
         let offset = rows * row_bytes;
         return Err(Failure::refused(format!(
             "'{name}' at byte {offset}: the file is truncated: it ends in row {rows} of {dimension} elements"
@@ -29,6 +32,26 @@ pub(crate) fn open<R: Read>(mut reader: R, length: u64, name: &str) -> Outcome<O
     }
     let whole = Cursor::new(first).chain(reader);
     Matrix::new(whole, name, Shape { rows, dimension, row_prefix: 4, data: 0, one_dimensional: false }, length).map(Some)
+}
+
+/// Names the row that has another dimension than the first, if one has: that, and no truncation, is why the length does not fit.
+fn refuse_ragged<R: Read>(reader: &mut R, rows: u64, dimension: u64, name: &str) -> Outcome {
+    let failed = |error| Failure::refused(format!("cannot read '{name}': {error}"));
+    for row in 1..=rows {
+        copy(&mut reader.by_ref().take(dimension * 4), &mut sink()).map_err(failed)?;
+        let mut prefix = [0; 4];
+        if reader.read_exact(&mut prefix).is_err() {
+            return Ok(());
+        }
+        let stated = i32::from_le_bytes(prefix);
+        if i64::from(stated) != dimension.cast_signed() {
+            let offset = row * (4 + dimension * 4);
+            return Err(Failure::refused(format!(
+                "'{name}' at byte {offset}: row {row} says it has {stated} elements, the first row has {dimension}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -62,7 +85,8 @@ mod tests {
     fn hostile_dimensions_are_refused_by_name() {
         for (bytes, reason) in [
             (row(0, &[]), "dimension 0"),
-            (row(u32::MAX, &[1.]), "dimension 4294967295"),
+            (row(u32::MAX, &[1.]), "dimension -1 refused"),
+            ([row(2, &[1., 2.]), row(3, &[3., 4., 5.])].concat(), "row 1 says it has 3 elements"),
             (row(65_535, &[1.]), "truncated"),
             ([row(2, &[1., 2.]), row(1, &[3., 4.])].concat(), "row 1 says it has 1 elements"),
         ] {

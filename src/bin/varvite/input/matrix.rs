@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    text::{counted, grouped},
+};
 
 /// Most elements of a row, as in the engine.
 pub(crate) const DIMENSION_MAX: u64 = 65_535;
@@ -34,16 +37,16 @@ impl<R: Read> Matrix<R> {
         let wrong = |offset: u64, what: String| Err(Failure::refused(format!("'{name}' at byte {offset}: {what}")));
         let dimension = match usize::try_from(shape.dimension) {
             Ok(dimension) if (1..=DIMENSION_MAX).contains(&shape.dimension) => dimension,
-            _ => return wrong(0, format!("dimension {} refused: 1 to {DIMENSION_MAX} are possible", shape.dimension)),
+            _ => return wrong(0, format!("dimension {} refused: 1 to 65,535 are possible", shape.dimension)),
         };
         let row_bytes = shape.row_prefix + shape.dimension * 4;
         let expected = u128::from(shape.data) + u128::from(shape.rows) * u128::from(row_bytes);
         if u128::from(length) < expected {
             let whole = length.saturating_sub(shape.data) / row_bytes;
-            return wrong(length, format!("the file is truncated: it ends after {whole} of {} rows", shape.rows));
+            return wrong(length, format!("the file is truncated: it ends after {} of {}", grouped(whole), counted(shape.rows, "row")));
         }
         if u128::from(length) > expected {
-            return wrong(length, format!("the file is too long: {} rows end at byte {expected}", shape.rows));
+            return wrong(length, format!("the file is too long: {} end at byte {expected}", counted(shape.rows, "row")));
         }
         let row = vec![0; dimension * 4];
         Ok(Self { reader, name: name.to_owned(), shape, dimension, next: 0, row })
@@ -78,8 +81,8 @@ impl<R: Read> Matrix<R> {
         if self.shape.row_prefix == 4 {
             let mut prefix = [0; 4];
             self.reader.read_exact(&mut prefix).map_err(|error| self.broken(offset, &error))?;
-            let dimension = u32::from_le_bytes(prefix);
-            if u64::from(dimension) != self.shape.dimension {
+            let dimension = i32::from_le_bytes(prefix);
+            if i64::from(dimension) != self.shape.dimension.cast_signed() {
                 let first = self.shape.dimension;
                 return Err(Failure::refused(format!(
                     "'{}' at byte {offset}: row {} says it has {dimension} elements, the first row has {first}",

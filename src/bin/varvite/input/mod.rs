@@ -10,7 +10,9 @@ use varvite::Fields;
 
 use crate::{
     failure::{Failure, Outcome},
+    files::{has_ending, open_regular},
     ids::{IdEncoding, readable},
+    text::{counted, grouped},
 };
 
 pub(crate) mod fvecs;
@@ -28,19 +30,6 @@ type FileLines = Lines<BufReader<File>>;
 /// A piece is closed early when it holds so many bytes, so that long documents do not fill the memory.
 const PIECE_BYTES: usize = 16 << 20;
 
-/// Opens a file that can be read twice and says how long it is.
-pub(crate) fn open_regular(path: &Path) -> Outcome<(File, u64)> {
-    let file = File::open(path).map_err(|error| Failure::file("open", path, &error))?;
-    let metadata = file.metadata().map_err(|error| Failure::file("look at", path, &error))?;
-    if !metadata.is_file() {
-        return Err(Failure::refused(format!(
-            "'{}' is not a regular file (input is read twice: once to check it, once to write)",
-            path.display()
-        )));
-    }
-    Ok((file, metadata.len()))
-}
-
 /// A file of vectors alone.
 pub(crate) enum Vectors {
     Npy(Matrix<BufReader<File>>),
@@ -52,16 +41,17 @@ pub(crate) enum Vectors {
 impl Vectors {
     /// Opens by the ending of the name; `None` for an ending that is neither .npy nor .fvecs.
     pub(crate) fn open(path: &Path) -> Outcome<Option<Self>> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if !matches!(extension, "npy" | "fvecs") {
+        let is_npy = has_ending(path, "npy");
+        if !is_npy && !has_ending(path, "fvecs") {
             return Ok(None);
         }
         let (file, length) = open_regular(path)?;
         let reader = BufReader::with_capacity(1 << 18, file);
         let name = path.display().to_string();
-        Ok(Some(match extension {
-            "npy" => Self::Npy(npy::open(reader, length, &name)?),
-            _ => fvecs::open(reader, length, &name)?.map_or(Self::Empty, Self::Fvecs),
+        Ok(Some(if is_npy {
+            Self::Npy(npy::open(reader, length, &name)?)
+        } else {
+            fvecs::open(reader, length, &name)?.map_or(Self::Empty, Self::Fvecs)
         }))
     }
 
@@ -97,10 +87,10 @@ impl Vectors {
 /// Which files an import reads.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputFiles {
-    /// Vectors: a .npy file (2-D, little-endian f32), a .fvecs file, or a .jsonl file of whole records
+    /// Vectors: a .npy file (2-D, little-endian f32), a .fvecs file, or a .jsonl file of whole records; the ending of the name tells which
     #[arg(long, value_name = "FILE")]
     pub(crate) vectors: PathBuf,
-    /// Ids, one a line, in the order of the vectors. Without this and without ids in the records, an id is the number of its row, from 0
+    /// Ids, one a line (ended by LF or, all of them, by CR LF), in the order of the vectors. Without this and without ids in the records, an id is the number of its row, from 0
     #[arg(long, value_name = "FILE")]
     pub(crate) ids: Option<PathBuf>,
     /// Texts and metadata, one JSON object a line, in the order of the vectors: id, document, metadata, uri, each optional. What is left out stays as it is in the database; null clears it
@@ -157,7 +147,7 @@ impl Input {
         let lines = |path: &Option<PathBuf>| path.as_deref().map(Lines::open).transpose();
         let (vectors, records) = match Vectors::open(&files.vectors)? {
             Some(vectors) => (Some(vectors), lines(&files.records)?),
-            None if files.vectors.extension().is_some_and(|extension| extension == "jsonl") => {
+            None if has_ending(&files.vectors, "jsonl") => {
                 if files.records.is_some() {
                     return Err(Failure::usage("--records cannot be added to a .jsonl file of vectors, whose lines are whole records"));
                 }
@@ -178,7 +168,9 @@ impl Input {
             if let Some(found) = vectors.dimension().filter(|found| *found != dimension) {
                 let name = files.vectors.display();
                 return Err(Failure::refused(format!(
-                    "the vectors of '{name}' have {found} elements, the dimension of the collection is {dimension}"
+                    "the vectors of '{name}' have {}, the dimension of the collection is {}",
+                    counted(found as u64, "element"),
+                    grouped(dimension as u64)
                 )));
             }
         }
@@ -188,6 +180,15 @@ impl Input {
     /// Rows, if the file of vectors says so at its beginning.
     pub(crate) fn rows(&self) -> Option<u64> {
         self.vectors.as_ref().map(Vectors::rows)
+    }
+
+    /// Where the id of a row stands, for a message.
+    pub(crate) fn place_of(&self, row: u64) -> String {
+        let lines = self.ids.as_ref().or(self.records.as_ref().filter(|_| self.ids_in_records == Some(true)));
+        match lines {
+            Some(lines) => format!("'{}' line {}", lines.path().display(), row + 1),
+            None => format!("row {}, counted from 0,", grouped(row)),
+        }
     }
 
     /// Up to `count` further records; an empty piece is the end, and then all files have ended together.
@@ -237,9 +238,9 @@ impl Input {
         };
         if vector.len() != self.dimension {
             return Err(lines.complaint(&format!(
-                "the vector has {} elements, the dimension of the collection is {}",
-                vector.len(),
-                self.dimension
+                "the vector has {}, the dimension of the collection is {}",
+                counted(vector.len() as u64, "element"),
+                grouped(self.dimension as u64)
             )));
         }
         out.extend(vector);
@@ -249,14 +250,14 @@ impl Input {
     fn next_id(&mut self, record: Option<&RecordLine>) -> Outcome<Vec<u8>> {
         let in_record = record.and_then(|record| record.id.as_ref());
         if let Some(lines) = &mut self.ids {
-            let id = match lines.next_line()? {
+            let id = match lines.next_id()? {
                 None => match self.vectors.as_ref().map(Vectors::rows) {
                     Some(rows) => return Err(too_short(lines.path(), self.row, rows)),
                     None => {
                         return Err(Failure::refused(format!(
-                            "'{}' ends after {} ids, but there are more vectors",
+                            "'{}' ends after {}, but there are more vectors",
                             lines.path().display(),
-                            self.row
+                            counted(self.row, "id")
                         )));
                     }
                 },
@@ -287,7 +288,7 @@ impl Input {
                     "'{}' has more lines than there are vectors: line {} belongs to none of {}",
                     lines.path().display(),
                     lines.number(),
-                    self.row
+                    grouped(self.row)
                 )));
             }
         }
@@ -296,5 +297,5 @@ impl Input {
 }
 
 fn too_short(path: &Path, lines: u64, rows: u64) -> Failure {
-    Failure::refused(format!("'{}' has {lines} lines, but there are {rows} vectors", path.display()))
+    Failure::refused(format!("'{}' has {}, but there are {}", path.display(), counted(lines, "line"), counted(rows, "vector")))
 }

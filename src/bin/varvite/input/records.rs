@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use varvite::{Fields, Metadata};
 
 use super::lines::Lines;
-use crate::{failure::Outcome, ids::IdEncoding, json};
+use crate::{failure::Outcome, ids::IdEncoding, json, text::grouped};
 
 /// Longest document the engine takes, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 64 << 20;
@@ -29,11 +29,10 @@ pub(crate) struct RecordLine {
 
 impl RecordLine {
     pub(crate) fn parse(line: &[u8], encoding: IdEncoding) -> Result<Self, String> {
-        let RawRecord { metadata, others } = serde_json::from_slice(line).map_err(|error| {
-            let text = error.to_string();
-            let text = text.split(" at line ").next().unwrap_or_default();
-            format!("{text} (column {})", error.column())
-        })?;
+        if line.trim_ascii().is_empty() {
+            return Err("the line is empty: each line is one JSON object".to_owned());
+        }
+        let RawRecord { metadata, others } = serde_json::from_slice(line).map_err(|error| json::complaint(&error))?;
         let mut record = Self {
             metadata: metadata.map(|metadata| metadata.map(|object| json::to_metadata(object.0)).transpose()).transpose()?,
             ..Self::default()
@@ -88,7 +87,9 @@ impl RecordLine {
 
 fn text(key: &str, value: Json, longest: usize) -> Result<Option<String>, String> {
     match value {
-        Json::String(text) if text.len() > longest => Err(format!("a {key} of {} bytes is too long: at most {longest}", text.len())),
+        Json::String(text) if text.len() > longest => {
+            Err(format!("a {key} of {} bytes is too long: at most {}", grouped(text.len() as u64), grouped(longest as u64)))
+        }
         Json::String(text) => Ok(Some(text)),
         Json::Null => Ok(None),
         _ => Err(format!("the {key} is not a string")),
@@ -202,7 +203,8 @@ mod tests {
     fn broken_lines_are_refused_by_name() {
         let deep = "[".repeat(100_000);
         for (line, reason) in [
-            ("", "EOF"),
+            ("", "the line is empty"),
+            (" \r", "the line is empty"),
             ("[]", "expected an object"),
             ("{\"id\":\"a\"", "EOF"),
             ("{} {}", "trailing"),
