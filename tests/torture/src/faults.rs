@@ -252,7 +252,9 @@ impl Run {
         for step in &steps {
             let fired_before = self.fired();
             // What readers beside the writer go by: without it they see an older state, until the next synced write.
-            if self.place.on_lock && fired_before && matches!(step, Step::Beside) {
+            // A lasting lack of descriptors meets LOCK too.
+            let met_lock = self.place.on_lock || self.site.label() == "emfile!";
+            if met_lock && fired_before && matches!(step, Step::Beside) {
                 continue;
             }
             let known = self.machine.history.len();
