@@ -1,12 +1,15 @@
 //! Opening, verifying and repairing a database with changed bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{resign_log, resign_manifest, resign_segment};
 use crate::{
     Background, Collection, Database, Fields, Metric, Options, Result,
     io::{Storage, memory::Memory},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 /// Every vector and document that was ever written under an id, in each collection.
@@ -21,8 +24,17 @@ struct Subject {
 /// Arbitrary bytes as changes to the files of a database, four bytes each: which file, where (two bytes), what. The first byte tells whether
 /// checksums are made to fit again. Whatever is returned or salvaged was written once, if no checksum was forged; nothing panics in any case.
 pub fn repair(data: &[u8]) {
-    static SUBJECT: OnceLock<Option<Subject>> = OnceLock::new();
-    let Some(subject) = SUBJECT.get_or_init(|| subject().ok()) else { return };
+    thread_local! {
+        static SUBJECT: OnceCell<Option<Subject>> = const { OnceCell::new() };
+    }
+    SUBJECT.with(|kept| {
+        if let Some(subject) = kept.get_or_init(|| subject().ok()) {
+            repair_changed(subject, data);
+        }
+    });
+}
+
+fn repair_changed(subject: &Subject, data: &[u8]) {
     let Some((mode, changes)) = data.split_first() else { return };
     let is_forged = mode % 2 == 1;
     let Some(storage) = changed(subject, changes, is_forged) else { return };
