@@ -141,6 +141,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What failed, without place and remedy.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The file of the database that it is about, if it is about one.
     #[must_use]
     pub fn file(&self) -> Option<&str> {

@@ -30,7 +30,7 @@ pub struct RepairReport {
     pub lost: Vec<Lost>,
 }
 
-/// Records that could not be saved for one cause.
+/// Records, or batches of a log, that could not be saved for one cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Lost {
@@ -38,8 +38,12 @@ pub struct Lost {
     pub collection: String,
     /// Their ids, as far as they can be read.
     pub ids: Vec<Vec<u8>>,
-    /// How many there are, if that is known; never below the number of ids.
+    /// How many records of segments are lost, if that is known; never below the number of ids. What lost batches put is not among them: nobody can
+    /// tell how much that was.
     pub rows: u64,
+    /// How many batches of a log are lost, as a whole or from an operation on that cannot be read. What they put is missing; what they deleted or
+    /// replaced may be back. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
+    pub batches: u64,
     /// What is damaged: file, offset, how.
     pub reason: String,
 }
@@ -47,7 +51,8 @@ pub struct Lost {
 impl Database {
     /// Salvages every undamaged record of a damaged database into a new one and says exactly what was lost. The source is only read.
     ///
-    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. A damaged log is read up to its damage. Where it cannot be read which
+    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. Of a damaged log every whole batch is saved, before
+    /// and behind the damage; the report says which are missing, by their sequence numbers. Where it cannot be read which
     /// rows of a segment are dead, these may be back unless a newer copy was saved; the report says how many. Without a usable manifest, older
     /// ones are tried, then the segment files alone: their collections are named `recovered-<dimension>`, with metric l2.
     ///

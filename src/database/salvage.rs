@@ -1,23 +1,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{recover::Replay, repair::Lost};
+use super::{repair::Lost, salvage_logs::replay_logs};
 use crate::{
     error::{Error, Result},
     format::{
         identity::{FileKind, IDENTITY_BYTES, Identity},
         manifest::{CollectionEntry, FileEntry, KillEntry, Manifest, SegmentEntry},
-        names::{FileName, log_name, segment_name},
+        names::{FileName, segment_name},
         segment_file::{FileFooter, TAIL_BYTES},
     },
     io::{FileInfo, Storage},
-    log::{LogBatch, LogEnd, check_identity, check_length, find_activation},
     manifest::{manifest_numbers, read_manifest, survey},
     memtable::Memtable,
     options::Options,
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
     types::{FileNumber, Metric, Ordinal, SegmentId},
-    version::{Catalog, CollectionMeta, CollectionVersion, Counts, LiveSegment, Pending, Version},
+    version::{Catalog, CollectionMeta, CollectionVersion, LiveSegment, Pending, Version},
 };
 
 /// What can be read of a damaged database.
@@ -87,7 +86,8 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     }
     let version = Version { flushed_through: manifest.flushed_through, collections };
     let memtable = Arc::new(Memtable::new());
-    replay_logs(storage, manifest, &version, &memtable, &mut catalog, &mut lost);
+    replay_logs(storage, manifest, &version, &memtable, &mut catalog, &mut lost)?;
+    rename_doubles(&mut catalog, &mut lost);
     let salvaged = catalog.collections.values().map(|meta| SalvagedCollection {
         meta: Arc::clone(meta),
         next_ordinal: catalog.next_ordinals.get(&meta.id).copied().unwrap_or_default(),
@@ -96,6 +96,29 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
         memtable: Arc::clone(&memtable),
     });
     Ok(Salvage { collections: salvaged.collect(), lost })
+}
+
+/// Where a dropping or renaming is lost, two collections may have one name: the newest keeps it.
+fn rename_doubles(catalog: &mut Catalog, lost: &mut Vec<Lost>) {
+    let mut taken: BTreeSet<String> = catalog.collections.values().map(|meta| meta.name.clone()).collect();
+    let mut kept = BTreeSet::new();
+    let all: Vec<Arc<CollectionMeta>> = catalog.collections.values().rev().cloned().collect();
+    for meta in all.iter().filter(|meta| !kept.insert(meta.name.clone())) {
+        let name = free_name(&meta.name, &taken);
+        note(lost, &name, 0, format!("another collection is named {:?} too: this one was dropped or renamed, and may be back", meta.name));
+        catalog.rename(meta.id, &name);
+        taken.insert(name);
+    }
+}
+
+/// The name with a number behind it that is not taken.
+fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
+    let mut end = name.len().min(255 - 24);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let start = name.get(..end).unwrap_or_default();
+    (2_u64..).map(|number| format!("{start} ({number})")).find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 fn open_segments(
@@ -139,54 +162,6 @@ fn open_segments(
 fn read_kills(files: &BTreeMap<FileNumber, Arc<SegmentFile>>, entry: &SegmentEntry, kills: &KillEntry) -> Result<KillSet> {
     let file = files.get(&kills.file).ok_or_else(|| Error::corruption("the file cannot be read").in_file(segment_name(kills.file)))?;
     KillSet::read(file, kills, entry.id, entry.rows)
-}
-
-/// Replays the chain of logs up to its first damage.
-fn replay_logs(
-    storage: &dyn Storage,
-    manifest: &Manifest,
-    version: &Version,
-    memtable: &Memtable,
-    catalog: &mut Catalog,
-    lost: &mut Vec<Lost>,
-) {
-    let counts = Counts::default();
-    let mut replay = Replay::salvaging(version, memtable, &counts, catalog);
-    let mut logs = Vec::new();
-    for entry in &manifest.logs {
-        let name = log_name(entry.number);
-        match storage.open_read(&name).and_then(|file| file.map()) {
-            Ok(bytes) => logs.push((entry, bytes)),
-            Err(source) => {
-                note(lost, "", 0, Error::io(format_args!("read {name}"), source).in_file(name).to_string());
-                break;
-            }
-        }
-    }
-    for (index, (entry, bytes)) in logs.iter().enumerate() {
-        let next = logs.get(index + 1).and_then(|(entry, bytes)| find_activation(bytes, entry));
-        let end = next.map(|next| next.predecessor_end).or(entry.sealed.map(|sealed| sealed.end));
-        let salvaged = crate::log::salvage(bytes, entry, end);
-        let name = log_name(entry.number);
-        let failed = salvaged.batches.iter().find_map(|batch: &LogBatch| replay.batch(batch).err());
-        if let Some(damage) = failed.or(salvaged.damage) {
-            let stranded = salvaged.stranded.len();
-            note(lost, "", 0, format!("{}; {stranded} whole batches behind it are lost", damage.in_file(name)));
-            break;
-        }
-        // Frames tell by themselves which log they are of: whatever is wrong around them, all that could be read was.
-        let first = manifest.logs.first().is_some_and(|first| first.number == entry.number);
-        let around = check_identity(bytes, manifest.database, entry)
-            .and_then(|()| if end.is_none() { check_length(bytes, LogEnd::Tail) } else { Ok(()) })
-            .and_then(|()| match find_activation(bytes, entry) {
-                None if first => Err(Error::corruption("the activation record is missing in both places").at(4096)),
-                _ => Ok(()),
-            });
-        if let Err(damage) = around {
-            let read = salvaged.batches.len();
-            note(lost, "", 0, format!("{}; {read} whole batches were read, more may be lost", damage.in_file(name)));
-        }
-    }
 }
 
 /// Without a manifest: every segment that the files themselves name.

@@ -1,15 +1,12 @@
 //! Opening, verifying and repairing a database with changed bytes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{resign_log, resign_manifest, resign_segment};
 use crate::{
     Background, Collection, Database, Fields, Metric, Options, Result,
     io::{Storage, memory::Memory},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// Every vector and document that was ever written under an id, in each collection.
