@@ -13,6 +13,7 @@ mod recover;
 
 mod repair;
 mod salvage;
+mod salvage_files;
 mod salvage_logs;
 mod snapshot;
 mod stats;

@@ -54,7 +54,9 @@ impl Database {
     /// Ids, vectors, payloads and insertion ordinals stay bit for bit. Of a damaged log every whole batch is saved, before
     /// and behind the damage; the report says which are missing, by their sequence numbers. Where it cannot be read which
     /// rows of a segment are dead, these may be back unless a newer copy was saved; the report says how many. Without a usable manifest, older
-    /// ones are tried, then the segment files alone: their collections are named `recovered-<dimension>`, with metric l2.
+    /// ones are tried, then the segment files alone. These do not tell their collections: segments with an id or
+    /// ordinal in common are kept apart, as `recovered-<dimension>`, `recovered-<dimension>-2` and so on, with metric l2. Kill blocks that can be
+    /// read hold there too; the report says what is not known.
     ///
     /// # Errors
     /// `NotFound` if there is nothing of a database; `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`.

@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{repair::Lost, salvage_logs::replay_logs};
+use super::{repair::Lost, salvage_files::from_segment_files, salvage_logs::replay_logs};
 use crate::{
     error::{Error, Result},
     format::{
-        identity::{FileKind, IDENTITY_BYTES, Identity},
-        manifest::{CollectionEntry, FileEntry, KillEntry, Manifest, SegmentEntry},
-        names::{FileName, segment_name},
-        segment_file::{FileFooter, TAIL_BYTES},
+        manifest::{CollectionEntry, KillEntry, Manifest, SegmentEntry},
+        names::segment_name,
     },
     io::{FileInfo, Storage},
     manifest::{manifest_numbers, read_manifest, survey},
@@ -15,7 +13,7 @@ use crate::{
     options::Options,
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::{FileNumber, Metric, Ordinal, SegmentId},
+    types::{FileNumber, Ordinal, SegmentId},
     version::{Catalog, CollectionMeta, CollectionVersion, LiveSegment, Pending, Version},
 };
 
@@ -46,7 +44,7 @@ pub(super) fn salvage(storage: &dyn Storage, options: &Options) -> Result<Salvag
     }
 }
 
-fn note(lost: &mut Vec<Lost>, collection: &str, rows: u64, reason: impl Into<String>) {
+pub(super) fn note(lost: &mut Vec<Lost>, collection: &str, rows: u64, reason: impl Into<String>) {
     lost.push(Lost { collection: collection.to_owned(), rows, reason: reason.into(), ..Lost::default() });
 }
 
@@ -162,87 +160,4 @@ fn open_segments(
 fn read_kills(files: &BTreeMap<FileNumber, Arc<SegmentFile>>, entry: &SegmentEntry, kills: &KillEntry) -> Result<KillSet> {
     let file = files.get(&kills.file).ok_or_else(|| Error::corruption("the file cannot be read").in_file(segment_name(kills.file)))?;
     KillSet::read(file, kills, entry.id, entry.rows)
-}
-
-/// Without a manifest: every segment that the files themselves name.
-fn from_segment_files(storage: &dyn Storage, options: &Options, names: &[FileInfo], mut lost: Vec<Lost>) -> Result<Salvage> {
-    let numbers = names.iter().filter_map(|info| match FileName::parse(&info.name) {
-        FileName::Segment(number) => Some(number),
-        _ => None,
-    });
-    let numbers: Vec<FileNumber> = numbers.collect();
-    if numbers.is_empty()
-        && !names.iter().any(|info| matches!(FileName::parse(&info.name), FileName::Manifest(_) | FileName::Log(_) | FileName::Floor))
-    {
-        return Err(Error::not_found("there is nothing of a database here"));
-    }
-    note(&mut lost, "", 0, "no manifest can be read: names and metrics of collections, and what only the logs held, are lost");
-    let mut files = Vec::new();
-    for number in numbers {
-        match open_by_itself(storage, options, number) {
-            Ok(file) => files.push((number, file)),
-            Err(error) => note(&mut lost, "", 0, error.to_string()),
-        }
-    }
-    let mut segments: BTreeMap<SegmentId, Arc<LiveSegment>> = BTreeMap::new();
-    for (number, file) in &files {
-        for place in &file.footer().segments {
-            match Segment::open_place(Arc::clone(file), place, options.checksum_mode) {
-                Ok(segment) => {
-                    let kills = kills_of(&files, place.id, segment.rows());
-                    let (id, offset, len, footer_crc) = (place.id, place.offset, place.len, place.footer_crc);
-                    let entry = SegmentEntry { id, file: *number, offset, len, footer_crc, rows: segment.rows(), kills: None };
-                    segments.insert(id, Arc::new(LiveSegment::new(segment, entry, Arc::new(kills), Arc::new(Pending::default()))));
-                }
-                Err(error) => note(&mut lost, "", 0, error.to_string()),
-            }
-        }
-    }
-    let mut by_dimension: BTreeMap<usize, Vec<Arc<LiveSegment>>> = BTreeMap::new();
-    for live in segments.into_values() {
-        by_dimension.entry(live.segment.dimension().get()).or_default().push(live);
-    }
-    let collections = (1..).zip(by_dimension).filter_map(|(id, (elements, segments))| {
-        let dimension = segments.first()?.segment.dimension();
-        let meta = CollectionMeta { id, name: format!("recovered-{elements}"), dimension, metric: Metric::L2 };
-        Some(SalvagedCollection {
-            meta: Arc::new(meta),
-            next_ordinal: 0,
-            segments,
-            doubtful: BTreeSet::new(),
-            memtable: Arc::new(Memtable::new()),
-        })
-    });
-    Ok(Salvage { collections: collections.collect(), lost })
-}
-
-/// Opens a segment file by what it says of itself.
-fn open_by_itself(storage: &dyn Storage, options: &Options, number: FileNumber) -> Result<Arc<SegmentFile>> {
-    let name = segment_name(number);
-    let failed = |source| Error::io(format_args!("read {name}"), source).in_file(&name);
-    let file = storage.open_read(&name).map_err(failed)?;
-    let len = file.len().map_err(failed)?;
-    let mut header = [0; IDENTITY_BYTES];
-    file.read_at(0, &mut header).map_err(failed)?;
-    let identity = Identity::decode(&header, FileKind::Segment).map_err(|error| error.in_file(&name))?;
-    let mut tail = [0; TAIL_BYTES];
-    file.read_at(len.saturating_sub(TAIL_BYTES as u64), &mut tail).map_err(failed)?;
-    let (_, footer_crc) = FileFooter::decode_tail(&tail).map_err(|error| error.in_file(&name))?;
-    let (origin_database, origin_number) = (identity.database, identity.number);
-    let entry = FileEntry { number, origin_database, origin_number, file: identity.file, len, footer_crc };
-    SegmentFile::open(storage, &entry, options.read_mode)
-}
-
-/// Everything any file says is dead in a segment: kill sets only grow.
-fn kills_of(files: &[(FileNumber, Arc<SegmentFile>)], segment: SegmentId, rows: u32) -> KillSet {
-    let mut kills = KillSet::empty(rows);
-    for (number, file) in files {
-        for place in file.footer().kills.iter().filter(|place| place.segment == segment) {
-            let entry = KillEntry { count: 0, deleted_since: 0, file: *number, offset: place.offset, len: place.len, crc: place.crc };
-            if let Ok(read) = KillSet::read(file, &entry, segment, rows) {
-                kills = kills.union(read.iter());
-            }
-        }
-    }
-    kills
 }
