@@ -4,6 +4,9 @@ use std::{fmt, io};
 
 use crate::sync::Arc;
 
+/// What a device says of a block that it cannot read.
+const EIO: i32 = 5;
+
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -139,6 +142,20 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether it says nothing of what is stored: another program, another user or another moment reads it. A device that cannot read a block
+    /// (EIO) and a file that ends early do tell of damage.
+    pub(crate) fn is_obstacle(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::NewerFormat | ErrorKind::ReadOnly | ErrorKind::Locked | ErrorKind::NoSpace => true,
+            ErrorKind::Io => self
+                .0
+                .source
+                .as_ref()
+                .is_none_or(|source| source.raw_os_error() != Some(EIO) && source.kind() != io::ErrorKind::UnexpectedEof),
+            _ => false,
+        }
     }
 
     /// What failed, without place and remedy.

@@ -18,7 +18,14 @@ use std::{
 };
 
 use support::subjects::{Image, image, memory, options};
-use varvite::{Database, Metric, RepairReport, io::memory::Memory};
+use varvite::{
+    Database, ErrorKind, Metric, RepairReport,
+    io::{
+        Storage,
+        memory::Memory,
+        simulated::{Fault, SimulatedDisk},
+    },
+};
 
 /// Ids by collection.
 type Ids = BTreeMap<String, BTreeSet<String>>;
@@ -106,4 +113,115 @@ fn without_a_manifest_unreadable_kill_blocks_are_reported() {
     let (found, report) = repair(&files);
     assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 80, "{found:?}");
     assert!(says(&report, "may be back"), "{report:?}");
+}
+
+fn first_segment_file(files: &Image) -> String {
+    files.keys().find(|name| name.starts_with("seg-")).unwrap().clone()
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let byte = |sum: u32, byte: &u8| (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()));
+    !bytes.iter().fold(!0, byte)
+}
+
+/// "Written by a newer version" is not damage: nothing is salvaged around it, and `verify` does not call it one.
+#[test]
+fn a_newer_format_is_refused_and_not_repaired() {
+    let files = alike();
+    for (name, bytes) in files.iter().filter(|(name, _)| *name != "LOCK") {
+        let mut newer = bytes.to_vec();
+        let copies: &[usize] = match name.split('-').next().unwrap() {
+            "FLOOR" => &[0, 4096],
+            "MANIFEST" => &[0, bytes.len() / 2],
+            _ => &[0],
+        };
+        for at in copies {
+            newer[at + 8] = 2;
+            let sum = checksum(&newer[*at..at + 60]);
+            newer[at + 60..at + 64].copy_from_slice(&sum.to_le_bytes());
+        }
+        let mut changed = files.clone();
+        changed.insert(name.clone(), Arc::new(newer));
+        let source = memory(&changed);
+        let verified = Database::verify_on(&source, &options()).unwrap_err();
+        let target = Memory::new();
+        let repaired = Database::repair_on(&source, Arc::new(target.clone()), options()).unwrap_err();
+        let opened = Database::open_read_only_on(Arc::new(source), options()).err();
+        // A log whose identity is all that is newer is refused at open, too.
+        assert_eq!(opened.map(|error| error.kind()), Some(ErrorKind::NewerFormat), "{name}");
+        assert_eq!((verified.kind(), repaired.kind()), (ErrorKind::NewerFormat, ErrorKind::NewerFormat), "{name}: {repaired}");
+        assert_eq!(repaired.file(), Some(name.as_str()));
+        assert!(target.list().unwrap().is_empty(), "{name}: something was made");
+    }
+}
+
+/// A refused permission, and an operating system that has no descriptors left; a block that cannot be read is damage.
+#[test]
+fn what_keeps_from_reading_is_no_damage() {
+    let (eacces, emfile, eio) = (13, 24, 5);
+    for (errno, refused) in [(eacces, true), (emfile, true), (eio, false)] {
+        let mut salvaged = 0;
+        for operation in 0..60 {
+            let disk = SimulatedDisk::new(3);
+            for (name, bytes) in &alike() {
+                disk.create(name).unwrap().write_at(0, bytes).unwrap();
+            }
+            disk.inject(disk.operations() + operation, Fault::Errno(errno));
+            let before = disk.operations();
+            let verified = Database::verify_on(&disk, &options());
+            if disk.operations() - before <= operation {
+                break;
+            }
+            match verified {
+                Ok(report) => {
+                    assert!(!refused || report.damages.is_empty(), "errno {errno} at {operation}: {report:?}");
+                    salvaged += u64::from(!report.damages.is_empty());
+                }
+                Err(error) => assert_ne!(error.kind(), ErrorKind::Corruption, "errno {errno} at {operation}: {error:?}"),
+            }
+        }
+        assert_eq!(salvaged > 0, !refused, "errno {errno}");
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_of_a_segment_file_cost_nothing() {
+    let mut files = alike();
+    let name = first_segment_file(&files);
+    let len = files[&name].len();
+    Arc::make_mut(files.get_mut(&name).unwrap()).extend_from_slice(b"appended by somebody");
+    let verified = Database::verify_on(&memory(&files), &options()).unwrap();
+    assert_eq!(verified.damages.len(), 1, "{verified:?}");
+    let damage = &verified.damages[0];
+    assert_eq!((damage.file(), damage.offset()), (Some(name.as_str()), Some(len as u64)));
+    assert!(damage.to_string().contains("20 bytes"), "{damage}");
+    let (found, report) = repair(&files);
+    assert_eq!((report.lost.len(), report.salvaged), (0, 80), "{report:?}");
+    assert_eq!((found["one"].len(), found["two"].len()), (40, 40));
+}
+
+/// Only the segments that the cut reached are lost: the manifest tells where the others stand, and with which checksums. So they are where the
+/// header or the footer of the file alone is damaged.
+#[test]
+fn of_a_cut_segment_file_what_is_whole_is_salvaged() {
+    let files = alike();
+    let name = first_segment_file(&files);
+    let len = files[&name].len();
+    let cut = |len: usize| {
+        let mut files = files.clone();
+        Arc::make_mut(files.get_mut(&name).unwrap()).truncate(len);
+        repair(&files)
+    };
+    let (found, report) = cut(len - 1);
+    assert_eq!((report.lost.len(), report.salvaged), (0, 80), "the footer alone is cut: {report:?}");
+    assert_eq!((found["one"].len(), found["two"].len()), (40, 40));
+    let (found, report) = cut(len * 2 / 3);
+    assert_eq!((found["one"].len(), report.lost.len()), (40, 1), "{report:?}");
+    assert_eq!((report.lost[0].collection.as_str(), report.lost[0].rows), ("two", 38), "{report:?}");
+    for at in [20, len - 6] {
+        let mut files = files.clone();
+        Arc::make_mut(files.get_mut(&name).unwrap())[at] ^= 1;
+        let (_, report) = repair(&files);
+        assert_eq!((report.lost.len(), report.salvaged), (0, 80), "byte {at}: {report:?}");
+    }
 }

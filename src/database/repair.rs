@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{
     Database, Inner,
     bulk::install_loaded,
-    salvage::{Salvage, SalvagedCollection, salvage},
+    salvage::{Salvage, SalvagedCollection, damaged, salvage},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -59,7 +59,8 @@ impl Database {
     /// read hold there too; the report says what is not known.
     ///
     /// # Errors
-    /// `NotFound` if there is nothing of a database; `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`.
+    /// `NotFound` if there is nothing of a database; what keeps from reading the source and is no damage, above all `NewerFormat`, `ReadOnly` and `Io`
+    /// (but not that of an unreadable block): nothing is lost then, another program or user reads it. `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`.
     ///
     /// ```
     /// use varvite::{Database, Metric, Options};
@@ -154,7 +155,7 @@ impl Losses<'_> {
 
 fn write_collection(db: &Database, salvaged: SalvagedCollection, lost: &mut Vec<Lost>) -> Result<u64> {
     let name = salvaged.meta.name.clone();
-    let places = find_places(&salvaged, &mut Losses { collection: &name, lost });
+    let places = find_places(&salvaged, &mut Losses { collection: &name, lost })?;
     db.create_collection(&name, salvaged.meta.dimension.get(), salvaged.meta.metric)?;
     if places.is_empty() {
         return Ok(0);
@@ -169,7 +170,7 @@ fn write_collection(db: &Database, salvaged: SalvagedCollection, lost: &mut Vec<
 }
 
 /// The newest copy of every record whose id can be read.
-fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeMap<Vec<u8>, Place> {
+fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> Result<BTreeMap<Vec<u8>, Place>> {
     let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
     let mut segments: Vec<&Arc<LiveSegment>> = salvaged.segments.iter().collect();
     // Only where kills were lost is an id in two segments. Then a row that a readable kill set leaves alive is the newer: a merge may have
@@ -178,7 +179,7 @@ fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeM
     for live in segments {
         for row in (0..live.segment.rows()).filter(|row| live.is_live(*row, u64::MAX)) {
             let mut id = Vec::new();
-            match live.segment.id_of(row, &mut id) {
+            match damaged(live.segment.id_of(row, &mut id))? {
                 // The log knows better, also where damage kept it from marking the row as dead.
                 Ok(()) if !matches!(salvaged.memtable.get(salvaged.meta.id, &id, u64::MAX), Lookup::Absent) => {}
                 Ok(()) => drop(places.insert(id, Place::Segment(Arc::clone(live), row))),
@@ -189,7 +190,7 @@ fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeM
     for row in salvaged.memtable.newest(salvaged.meta.id) {
         places.insert(row.id().to_vec(), Place::Memtable(row));
     }
-    places
+    Ok(places)
 }
 
 /// Files written for a collection, and the first ordinal behind theirs.
@@ -209,7 +210,7 @@ fn write_segments(
     let mut written = Written { files: Vec::new(), next_ordinal: 0, rows: 0 };
     let mut open: Option<OutputFile<'_>> = None;
     for (id, place) in places {
-        let content = match place.read() {
+        let content = match damaged(place.read())? {
             Ok(content) => content,
             Err(error) => {
                 losses.add(Some(id), &error);

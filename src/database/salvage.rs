@@ -38,7 +38,7 @@ pub(super) struct SalvagedCollection {
 pub(super) fn salvage(storage: &dyn Storage, options: &Options) -> Result<Salvage> {
     let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
     let mut lost = Vec::new();
-    match find_manifest(storage, &names, &mut lost) {
+    match find_manifest(storage, &names, &mut lost)? {
         Some(manifest) => from_manifest(storage, options, &manifest, lost),
         None => from_segment_files(storage, options, &names, lost),
     }
@@ -49,25 +49,39 @@ pub(super) fn note(lost: &mut Vec<Lost>, collection: &str, rows: u64, reason: im
 }
 
 /// The newest usable manifest. One below the floor, or behind a damaged one, is used all the same, and the report says so.
-fn find_manifest(storage: &dyn Storage, names: &[FileInfo], lost: &mut Vec<Lost>) -> Option<Manifest> {
+fn find_manifest(storage: &dyn Storage, names: &[FileInfo], lost: &mut Vec<Lost>) -> Result<Option<Manifest>> {
     let survey = survey(storage, names);
+    if let Some(error) = survey.obstacle {
+        return Err(error);
+    }
     if survey.manifest.is_some() {
-        return survey.manifest;
+        return Ok(survey.manifest);
     }
     for damage in &survey.damages {
         note(lost, "", 0, damage.to_string());
     }
-    let older = manifest_numbers(names).into_iter().find_map(|number| read_manifest(storage, number).ok());
-    let (manifest, _, _) = older?;
+    let mut older = None;
+    for number in manifest_numbers(names) {
+        older = older.or(damaged(read_manifest(storage, number))?.ok());
+    }
+    let Some((manifest, _, _)) = older else { return Ok(None) };
     note(lost, "", 0, format!("manifest {} is used, which is not the newest: later changes are lost", manifest.number));
-    Some(manifest)
+    Ok(Some(manifest))
+}
+
+/// The result, or the damage that keeps from it; any other failure ends the repair: nothing is lost, another program or user reads it.
+pub(super) fn damaged<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error) if error.is_obstacle() => Err(error),
+        result => Ok(result),
+    }
 }
 
 fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, mut lost: Vec<Lost>) -> Result<Salvage> {
     let mut files = BTreeMap::new();
     let mut failures = BTreeMap::new();
     for entry in &manifest.files {
-        match SegmentFile::open(storage, entry, options.read_mode) {
+        match damaged(SegmentFile::salvage(storage, entry, options.read_mode))? {
             Ok(file) => drop(files.insert(entry.number, file)),
             Err(error) => drop(failures.insert(entry.number, error)),
         }
@@ -77,7 +91,8 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     let mut doubtful = BTreeSet::new();
     for entry in &manifest.collections {
         let meta = Arc::new(CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric });
-        let runs = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful).into_iter().map(|live| vec![live]).collect();
+        let segments = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful)?;
+        let runs = segments.into_iter().map(|live| vec![live]).collect();
         catalog.collections.insert(entry.id, Arc::clone(&meta));
         catalog.next_ordinals.insert(entry.id, entry.next_ordinal);
         collections.insert(entry.id, Arc::new(CollectionVersion { meta, next_ordinal: entry.next_ordinal, runs }));
@@ -126,7 +141,7 @@ fn open_segments(
     failures: &BTreeMap<FileNumber, Error>,
     lost: &mut Vec<Lost>,
     doubtful: &mut BTreeSet<SegmentId>,
-) -> Vec<Arc<LiveSegment>> {
+) -> Result<Vec<Arc<LiveSegment>>> {
     let mut segments = Vec::new();
     for entry in collection.runs.iter().flatten() {
         let live_rows = u64::from(entry.rows) - u64::from(entry.kills.map_or(0, |kills| kills.count));
@@ -136,14 +151,14 @@ fn open_segments(
             note(lost, &collection.name, live_rows, reason);
             continue;
         };
-        let segment = match Segment::open(Arc::clone(file), entry, collection.dimension, options.checksum_mode) {
+        let segment = match damaged(Segment::open(Arc::clone(file), entry, collection.dimension, options.checksum_mode))? {
             Ok(segment) => segment,
             Err(error) => {
                 note(lost, &collection.name, live_rows, error.to_string());
                 continue;
             }
         };
-        let kills = entry.kills.map(|kills| read_kills(files, entry, &kills));
+        let kills = entry.kills.map(|kills| damaged(read_kills(files, entry, &kills))).transpose()?;
         let kills = kills.transpose().unwrap_or_else(|error| {
             let (dead, rows) = (entry.kills.map_or(0, |kills| kills.count), entry.rows);
             let reason = format!("{dead} of {rows} records were deleted or superseded and may be back: which ones cannot be read: {error}");
@@ -154,7 +169,7 @@ fn open_segments(
         let kills = Arc::new(kills.unwrap_or_else(|| KillSet::empty(entry.rows)));
         segments.push(Arc::new(LiveSegment::new(segment, *entry, kills, Arc::new(Pending::default()))));
     }
-    segments
+    Ok(segments)
 }
 
 fn read_kills(files: &BTreeMap<FileNumber, Arc<SegmentFile>>, entry: &SegmentEntry, kills: &KillEntry) -> Result<KillSet> {

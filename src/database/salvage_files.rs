@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     repair::Lost,
-    salvage::{Salvage, SalvagedCollection, note},
+    salvage::{Salvage, SalvagedCollection, damaged, note},
 };
 use crate::{
     error::{Error, Result},
@@ -44,12 +44,12 @@ pub(super) fn from_segment_files(storage: &dyn Storage, options: &Options, names
     note(&mut lost, "", 0, unknown);
     let mut files = Vec::new();
     for number in numbers {
-        match open_by_itself(storage, options, number) {
+        match damaged(open_by_itself(storage, options, number))? {
             Ok(file) => files.push(file),
             Err(error) => note(&mut lost, "", 0, format!("{error}; what only this file said to be dead may be back")),
         }
     }
-    let segments = open_segments(options, &files, &mut lost);
+    let segments = open_segments(options, &files, &mut lost)?;
     let collections = (1..).zip(keep_apart(segments)).map(|(id, group)| {
         let name = group.name.clone();
         if group.segments.len() > 1 {
@@ -89,12 +89,12 @@ fn open_by_itself(storage: &dyn Storage, options: &Options, number: FileNumber) 
 }
 
 /// Every segment once: within one database ids are never given twice, but two databases give the same ones.
-fn open_segments(options: &Options, files: &[Arc<SegmentFile>], lost: &mut Vec<Lost>) -> Vec<Arc<LiveSegment>> {
+fn open_segments(options: &Options, files: &[Arc<SegmentFile>], lost: &mut Vec<Lost>) -> Result<Vec<Arc<LiveSegment>>> {
     let mut segments: BTreeMap<(SegmentId, FileId), Arc<LiveSegment>> = BTreeMap::new();
     for file in files {
         let origin = file.entry().origin_database;
         for place in &file.footer().segments {
-            match Segment::open_place(Arc::clone(file), place, options.checksum_mode) {
+            match damaged(Segment::open_place(Arc::clone(file), place, options.checksum_mode))? {
                 Ok(segment) => {
                     let kills = kills_of(files, origin, place.id, segment.rows(), lost);
                     let (id, offset, len, footer_crc) = (place.id, place.offset, place.len, place.footer_crc);
@@ -106,7 +106,7 @@ fn open_segments(options: &Options, files: &[Arc<SegmentFile>], lost: &mut Vec<L
             }
         }
     }
-    segments.into_values().collect()
+    Ok(segments.into_values().collect())
 }
 
 /// Everything that files of the same database say is dead in a segment. Its ids are unique there, and kill sets only grow, so each block that

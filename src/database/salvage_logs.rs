@@ -1,6 +1,6 @@
 //! Replays what can be read of damaged logs, and says of every hole which batches it took.
 
-use super::{recover::Replay, repair::Lost};
+use super::{recover::Replay, repair::Lost, salvage::damaged};
 use crate::{
     error::{Error, Result},
     format::{
@@ -29,7 +29,14 @@ pub(super) fn replay_logs(
     let counts = Counts::default();
     let replay = Replay::salvaging(version, memtable, &counts, catalog);
     let mut replayed = Replayed { replay, reached: version.flushed_through, pending: Vec::new(), lost };
-    let logs: Vec<(&LogEntry, Result<Bytes>)> = manifest.logs.iter().map(|entry| (entry, read(storage, entry))).collect();
+    let mut logs: Vec<(&LogEntry, Result<Bytes>)> = Vec::new();
+    for entry in &manifest.logs {
+        let read = damaged(read(storage, entry))?;
+        if let Ok(bytes) = &read {
+            let _foreign = damaged(check_identity(bytes, manifest.database, entry).map_err(|error| error.in_file(log_name(entry.number))))?;
+        }
+        logs.push((entry, read));
+    }
     for (index, (entry, bytes)) in logs.iter().enumerate() {
         let later = logs.get(index + 1..).unwrap_or_default();
         match bytes {

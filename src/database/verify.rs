@@ -5,7 +5,7 @@ use std::{
 
 use super::{Database, reader::read_cut, recover::Cut};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{
         identity::{FileKind, Identity},
         manifest::{CollectionEntry, LogEntry, Manifest, SegmentEntry},
@@ -44,7 +44,8 @@ impl Database {
     /// agree. Takes no lock and changes nothing; may run beside a writer.
     ///
     /// # Errors
-    /// `NotFound` if there is no database; `Io`. Damage is not an error: it is in the report.
+    /// `NotFound` if there is no database; `NewerFormat`, `ReadOnly` and `Io` as [`Database::open`]. Damage is not an error, a block that the device
+    /// cannot read included: it is in the report.
     ///
     /// ```
     /// use varvite::{Database, Metric, Options};
@@ -93,6 +94,10 @@ fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut
     if survey.manifest.is_none() && survey.damages.iter().all(|damage| damage.file() == Some("FLOOR")) && !names.iter().any(is_ours) {
         return Err(Error::not_found("there is no database here"));
     }
+    if let Some(error) = survey.obstacle {
+        return Err(error);
+    }
+    let is_usable = survey.manifest.is_some();
     let mut check = Check { storage, options, report: VerifyReport { damages: survey.damages, ..VerifyReport::default() } };
     if let Some(manifest) = &survey.manifest {
         check.lock_file(names, manifest.database);
@@ -103,7 +108,11 @@ fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut
         }
         check.note_names(names, manifest);
     }
-    Ok(check.report)
+    // What another program or user reads is no damage. What opening gets over is: one copy of two, and LOCK.
+    let gets_over = |error: &Error| is_usable && !error.file().is_some_and(|name| name.starts_with("log-") || name.starts_with("seg-"));
+    let obstacle =
+        check.report.damages.iter().find(|error| error.is_obstacle() && !(error.kind() == ErrorKind::NewerFormat && gets_over(error)));
+    obstacle.cloned().map_or(Ok(check.report), Err)
 }
 
 fn is_ours(info: &FileInfo) -> bool {
@@ -184,8 +193,12 @@ impl Check<'_> {
     fn segment_files(&mut self, manifest: &Manifest) -> BTreeMap<FileNumber, Arc<SegmentFile>> {
         let mut files = BTreeMap::new();
         for entry in &manifest.files {
-            let opened = SegmentFile::open(self.storage, entry, self.options.read_mode);
-            if let Some(file) = self.note(opened) {
+            let opened = SegmentFile::open_prefix(self.storage, entry, self.options.read_mode);
+            if let Some((file, surplus)) = self.note(opened) {
+                if surplus > 0 {
+                    let message = format!("{surplus} bytes stand behind its end: {} bytes long by the manifest", entry.len);
+                    self.damage(Error::corruption(message).at(entry.len).in_file(file.name()));
+                }
                 self.report.damages.extend(file.verify());
                 files.insert(entry.number, file);
             }
