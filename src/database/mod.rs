@@ -17,6 +17,7 @@ mod salvage_files;
 mod salvage_logs;
 mod snapshot;
 mod stats;
+mod target;
 mod verify;
 
 pub use batch::{Batch, Commit};

@@ -13,7 +13,7 @@ use crate::{
     },
     io::{Bytes, FileInfo, Storage, fs::Directory},
     log::{LogEnd, Role, check_identity, find_activation},
-    manifest::survey,
+    manifest::{nothing_here, survey, unfinished},
     options::{ChecksumMode, Options},
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
@@ -92,7 +92,10 @@ fn list(storage: &dyn Storage) -> Result<Vec<FileInfo>> {
 fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut) -> Result<VerifyReport> {
     let survey = survey(storage, names);
     if survey.manifest.is_none() && survey.damages.iter().all(|damage| damage.file() == Some("FLOOR")) && !names.iter().any(is_ours) {
-        return Err(Error::not_found("there is no database here"));
+        return Err(nothing_here(names));
+    }
+    if survey.damages.is_empty() && unfinished(storage, names).is_some() {
+        return Err(nothing_here(names));
     }
     if let Some(error) = survey.obstacle {
         return Err(error);

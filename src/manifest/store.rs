@@ -168,6 +168,15 @@ pub(super) fn floor_damages(decoded: floor::Decoded, newest: Option<u64>) -> Vec
     decoded.damages.into_iter().map(told).collect()
 }
 
+/// What a directory without a database says to whoever wants to open one.
+pub(crate) fn nothing_here(names: &[FileInfo]) -> Error {
+    if names.iter().any(|info| info.name == FLOOR) {
+        Error::not_found("there is no database here, only an unfinished creation, checkpoint or repair")
+    } else {
+        Error::not_found("there is no database here")
+    }
+}
+
 pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {
     let found =
         newest.map_or_else(|| "no manifest is there".to_owned(), |number| format!("the newest manifest is {}", manifest_name(number)));
