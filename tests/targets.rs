@@ -23,6 +23,7 @@ use varvite::{
     io::{
         Storage,
         fs::Directory,
+        memory::Memory,
         simulated::{CrashPlan, Fault, SimulatedDisk},
     },
 };
@@ -45,7 +46,7 @@ fn at_every_operation(fault: &Fault, run: impl Fn(&SimulatedDisk) -> varvite::Re
         let disk = SimulatedDisk::new(5);
         disk.inject(operation, fault.clone());
         let result = run(&disk);
-        if disk.operations() <= operation {
+        if result.is_ok() && disk.operations() <= operation {
             assert!(operation > 20, "the fault never came");
             return;
         }
@@ -136,4 +137,60 @@ fn a_killed_checkpoint_into_a_directory_is_replaced() {
     assert!(report.damages.is_empty() && report.orphans.is_empty(), "{report:?}");
     assert_eq!(Database::open(&copy, options()).unwrap().collection("docs").unwrap().count().unwrap(), 2);
     assert!(Database::verify(place.path().join("db"), options()).unwrap().damages.is_empty());
+}
+
+/// Files that merely have our names: a text, a segment of another database, a number that nothing reaches.
+#[test]
+fn files_of_others_under_our_names_are_left_alone() {
+    let storage = Memory::new();
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    db.create_collection("docs", 1, Metric::L2).unwrap().insert("a", &[1.0]).unwrap();
+    db.close().unwrap();
+    let other = killed().files.into_iter().find(|(name, _)| name.starts_with("seg-")).unwrap().1;
+    let text = b"notes of somebody".to_vec();
+    let theirs = [
+        ("seg-00000050", text.clone()),
+        ("log-00000051", text),
+        ("seg-00000052", other.to_vec()),
+        ("seg-18446744073709551615", vec![7; 100]),
+    ];
+    for (name, bytes) in &theirs {
+        storage.create(name).unwrap().write_at(0, bytes).unwrap();
+    }
+    // What a crash leaves: no byte, zeros, the beginning of a header.
+    let log = image(&storage).into_iter().find(|(name, _)| name.starts_with("log-")).unwrap().1;
+    let mut begun = log[..64].to_vec();
+    begun[24..].fill(0);
+    for (name, bytes) in
+        [("seg-00000040", vec![]), ("log-00000041", vec![0; 4096]), ("log-00000042", begun), ("tmp-MANIFEST-00000009", vec![1])]
+    {
+        storage.create(name).unwrap().write_at(0, &bytes).unwrap();
+    }
+    let report = Database::verify_on(&storage, &options()).unwrap();
+    let mut expected: Vec<_> = theirs.iter().map(|(name, _)| (*name).to_owned()).collect();
+    expected.sort();
+    assert_eq!((&report.foreign, report.orphans.len(), report.damages.len()), (&expected, 4, 0), "{report:?}");
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    db.collection("docs").unwrap().insert("b", &[2.0]).unwrap();
+    db.flush().unwrap();
+    db.close().unwrap();
+    let report = Database::verify_on(&storage, &options()).unwrap();
+    assert_eq!((&report.foreign, report.orphans.len(), report.damages.len()), (&expected, 0, 0), "{report:?}");
+    assert!(theirs.iter().all(|(name, bytes)| *image(&storage)[*name] == *bytes), "changed");
+    assert_eq!(report.records, 2);
+}
+
+#[test]
+fn verify_counts_what_a_reader_sees() {
+    let storage = Memory::new();
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    let docs = db.create_collection("docs", 1, Metric::L2).unwrap();
+    let records = || Database::verify_on(&storage, &options()).unwrap().records;
+    docs.insert_many(&["a", "b", "c"], &[1.0, 2.0, 3.0]).unwrap();
+    assert_eq!(records(), 3, "in the log");
+    db.flush().unwrap();
+    docs.delete("a").unwrap();
+    docs.update("b", &[4.0]).unwrap();
+    docs.insert("d", &[4.0]).unwrap();
+    assert_eq!((records(), docs.count().unwrap()), (3, 3), "a change of segments in the log");
 }

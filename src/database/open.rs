@@ -10,13 +10,16 @@ use crate::{
     },
     io::{Lock, Storage, WriteFile, random_id},
     log::{Beacon, SpareLog},
-    manifest::{Loaded, ManifestStore, nothing_here},
+    manifest::{Loaded, ManifestStore, belongs, lineage, nothing_here},
     memtable::Memtable,
     options::Options,
     sync::Arc,
     types::FileId,
     version::{Catalog, Counts, Draft, Frozen, Parts, Publisher, Shared, Version, View, WriterState},
 };
+
+/// No database counts its files up to here: a foreign file with a greater number is in nobody's way.
+const UNREACHED: u64 = 1 << 62;
 
 /// A database opened for writing, before its background work starts.
 pub(crate) struct Opened {
@@ -42,18 +45,19 @@ pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Resu
     let lock = take_lock(&*storage)?;
     let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
     let loaded = ManifestStore::load(&*storage, &names)?;
+    let lineage = loaded.as_ref().map(|loaded| lineage(&*storage, &names, &loaded.manifest)).unwrap_or_default();
     let numbers = names.iter().filter_map(|info| match FileName::parse(&info.name) {
-        FileName::Log(number) | FileName::Segment(number) => Some(number),
+        FileName::Log(number) | FileName::Segment(number) => Some(number).filter(|number| *number < UNREACHED),
         _ => None,
     });
-    // An earlier attempt may have left files under numbers that the manifest does not know of.
+    // An earlier attempt may have left files under numbers that the manifest does not know of, and so may others.
     let next_file = numbers.max().map_or(1, |number| number + 1);
     let (shared, damages) = match loaded {
         None if !options.create_if_missing => return Err(nothing_here(&names)),
         None => (create(Arc::clone(&storage), options, next_file)?, Vec::new()),
         Some(loaded) => (resume(Arc::clone(&storage), options, &loaded, next_file)?, loaded.damages),
     };
-    collect_orphans(&shared);
+    collect_orphans(&shared, &lineage);
     let beacon = start_beacon(&shared);
     Ok(Opened { shared: Arc::new(shared), lock, beacon, damages })
 }
@@ -179,8 +183,9 @@ fn publish_as_is(shared: &Shared) -> Result<()> {
     shared.publisher.lock().publish(shared, draft, |_| Ok(()))
 }
 
-/// Removes files of ours that the durable manifest does not name. Unknown names are left alone.
-fn collect_orphans(shared: &Shared) {
+/// Removes files of ours that the durable manifest does not name: unfinished publications, and what belongs to this database by its header.
+/// Others are left alone, whatever they are called.
+fn collect_orphans(shared: &Shared, lineage: &[FileId]) {
     let publisher = shared.publisher.lock();
     let logs: BTreeSet<u64> = shared.writer.lock().log_entries().iter().map(|log| log.number).collect();
     for info in shared.storage.list().unwrap_or_default() {
@@ -191,7 +196,8 @@ fn collect_orphans(shared: &Shared) {
             FileName::Segment(number) => !publisher.files().contains_key(&number),
             FileName::Lock | FileName::Floor | FileName::Foreign => false,
         };
-        if orphan {
+        let is_ours = || FileName::parse(&info.name) == FileName::Temporary || belongs(&*shared.storage, &info, shared.database, lineage);
+        if orphan && is_ours() {
             // It is tried again at the next open.
             let _stays = shared.storage.remove(&info.name);
         }

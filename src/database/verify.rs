@@ -3,7 +3,11 @@ use std::{
     path::Path,
 };
 
-use super::{Database, reader::read_cut, recover::Cut};
+use super::{
+    Database,
+    reader::read_cut,
+    recover::{Cut, Recovered, recover},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{
@@ -13,7 +17,7 @@ use crate::{
     },
     io::{Bytes, FileInfo, Storage, fs::Directory},
     log::{LogEnd, Role, check_identity, find_activation},
-    manifest::{nothing_here, survey, unfinished},
+    manifest::{belongs, lineage, nothing_here, survey, unfinished},
     options::{ChecksumMode, Options},
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
@@ -33,10 +37,13 @@ pub struct VerifyReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Live records in segments; what the log holds on top is checked, not counted.
+    /// Records as a reader sees them, those in the logs included. Where damage keeps the database from being opened: those alive in segments that
+    /// can be read.
     pub records: u64,
     /// Files of ours that the manifest does not name: what a crash left, collected at the next writable open.
     pub orphans: Vec<String>,
+    /// Files with names like ours that belong to another database, or to none: never read, never touched.
+    pub foreign: Vec<String>,
 }
 
 impl Database {
@@ -110,6 +117,7 @@ fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut
             check.collection(collection, &files);
         }
         check.note_names(names, manifest);
+        check.count(manifest, cut);
     }
     // What another program or user reads is no damage. What opening gets over is: one copy of two, and LOCK.
     let gets_over = |error: &Error| is_usable && !error.file().is_some_and(|name| name.starts_with("log-") || name.starts_with("seg-"));
@@ -240,7 +248,15 @@ impl Check<'_> {
         self.note(read)
     }
 
+    fn count(&mut self, manifest: &Manifest, cut: &Cut) {
+        // Whatever refuses it is among the damages.
+        if let Ok(Recovered { view, .. }) = recover(self.storage, self.options, manifest, cut) {
+            self.report.records = view.catalog.collections.keys().map(|id| view.counts.at(*id, view.visible())).sum();
+        }
+    }
+
     fn note_names(&mut self, names: &[FileInfo], manifest: &Manifest) {
+        let lineage = lineage(self.storage, names, manifest);
         for info in names {
             let ours = match FileName::parse(&info.name) {
                 FileName::Lock | FileName::Floor => true,
@@ -253,8 +269,10 @@ impl Check<'_> {
             if ours {
                 self.report.files += 1;
                 self.report.bytes += info.len;
-            } else {
+            } else if FileName::parse(&info.name) == FileName::Temporary || belongs(self.storage, info, manifest.database, &lineage) {
                 self.report.orphans.push(info.name.clone());
+            } else {
+                self.report.foreign.push(info.name.clone());
             }
         }
     }

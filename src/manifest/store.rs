@@ -1,3 +1,4 @@
+use super::leftover::belongs;
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{
@@ -59,7 +60,8 @@ impl ManifestStore {
     pub(crate) fn create(storage: Arc<dyn Storage>, database: FileId) -> Result<Self> {
         let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
         if names.iter().any(|info| info.name == FLOOR) {
-            clear_unfinished(&*storage, &names).map_err(|source| Error::io("remove an unfinished creation", source))?;
+            let database = read_floor(&*storage)?.floor.database;
+            clear_unfinished(&*storage, &names, database).map_err(|source| Error::io("remove an unfinished creation", source))?;
         }
         let floor = Floor { database, generation: 1, floor: 0 };
         storage
@@ -152,8 +154,8 @@ impl ManifestStore {
 
 /// Removes what an unfinished creation left: FLOOR last, and only once the rest is gone for sure. Without it logs would look like those of a
 /// database that lost its FLOOR.
-fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Result<()> {
-    for info in names.iter().filter(|info| matches!(FileName::parse(&info.name), FileName::Log(_) | FileName::Segment(_))) {
+fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo], database: FileId) -> std::io::Result<()> {
+    for info in names.iter().filter(|info| belongs(storage, info, database, &[])) {
         storage.remove(&info.name)?;
     }
     storage.sync_names()?;
