@@ -144,6 +144,19 @@ impl Error {
         self.0.kind
     }
 
+    /// Damage of what the next open for writing writes anew.
+    #[must_use]
+    pub(crate) fn mended_by_opening(self) -> Self {
+        self.with_remedy("opening for writing mends it")
+    }
+
+    /// Where and what, without the remedy: for those who have applied it.
+    pub(crate) fn told(&self) -> String {
+        let mut told = self.clone();
+        told.0.remedy = None;
+        told.to_string()
+    }
+
     /// Whether it says nothing of what is stored: another program, another user or another moment reads it. A device that cannot read a block
     /// (EIO) and a file that ends early do tell of damage.
     pub(crate) fn is_obstacle(&self) -> bool {

@@ -225,3 +225,38 @@ fn of_a_cut_segment_file_what_is_whole_is_salvaged() {
         assert_eq!((report.lost.len(), report.salvaged), (0, 80), "byte {at}: {report:?}");
     }
 }
+
+/// A message states what to do once, and the right thing: what the next open for writing writes anew needs no repair, and what a repair could not
+/// save none either.
+#[test]
+fn remedies_are_right_and_stated_once() {
+    let files = alike();
+    let manifest = files.keys().find(|name| name.starts_with("MANIFEST")).unwrap().clone();
+    let used = if files["FLOOR"][64] > files["FLOOR"][4096 + 64] { 0 } else { 4096 };
+    for (name, at, remedy) in [
+        ("LOCK", 3, "(opening for writing mends it)"),
+        ("FLOOR", 4096 - used + 70, "mends it)"),
+        (&*manifest, 90, "(opening for writing mends it)"),
+    ] {
+        let mut damaged = files.clone();
+        let bytes = Arc::make_mut(damaged.get_mut(name).unwrap());
+        bytes.resize(bytes.len().max(64), 0);
+        bytes[at] ^= 0x55;
+        let storage = memory(&damaged);
+        let report = Database::verify_on(&storage, &options()).unwrap();
+        assert!(report.damages.len() == 1 && report.damages[0].to_string().ends_with(remedy), "{name}: {report:?}");
+        Database::open_on(Arc::new(storage.clone()), options()).unwrap().close().unwrap();
+        assert!(Database::verify_on(&storage, &options()).unwrap().damages.is_empty(), "{name}: opening did not mend it");
+    }
+    let killed = support::subjects::killed();
+    let log = killed.tail.as_ref().unwrap();
+    let mut damaged = killed.files.clone();
+    Arc::make_mut(damaged.get_mut(log).unwrap())[12_288 + 40] ^= 1;
+    let error = Database::open_read_only_on(Arc::new(memory(&damaged)), options()).unwrap_err().to_string();
+    assert_eq!(error.matches("restore").count(), 1, "{error}");
+    assert!(error.contains("were proven durable (restore"), "{error}");
+    let name = first_segment_file(&damaged);
+    damaged.remove(&name);
+    let (_, report) = repair(&damaged);
+    assert!(report.lost.len() > 1 && report.lost.iter().all(|lost| !lost.reason.contains("salvage the rest")), "{report:?}");
+}

@@ -44,7 +44,7 @@ fn is_no_database(storage: &dyn Storage, open: Arc<dyn Storage>, context: &str) 
 fn at_every_operation(fault: &Fault, run: impl Fn(&SimulatedDisk) -> varvite::Result<()>) {
     for operation in 0.. {
         let disk = SimulatedDisk::new(5);
-        disk.inject(operation, fault.clone());
+        disk.inject(operation, *fault);
         let result = run(&disk);
         if result.is_ok() && disk.operations() <= operation {
             assert!(operation > 20, "the fault never came");

@@ -142,7 +142,7 @@ struct Losses<'a> {
 
 impl Losses<'_> {
     fn add(&mut self, id: Option<Vec<u8>>, error: &Error) {
-        let reason = error.to_string();
+        let reason = error.told();
         let known = self.lost.iter().position(|lost| lost.collection == self.collection && lost.reason == reason);
         let index = known.unwrap_or_else(|| {
             self.lost.push(Lost { collection: self.collection.to_owned(), reason, ..Lost::default() });

@@ -58,7 +58,7 @@ fn find_manifest(storage: &dyn Storage, names: &[FileInfo], lost: &mut Vec<Lost>
         return Ok(survey.manifest);
     }
     for damage in &survey.damages {
-        note(lost, "", 0, damage.to_string());
+        note(lost, "", 0, damage.told());
     }
     let mut older = None;
     for number in manifest_numbers(names) {
@@ -146,22 +146,22 @@ fn open_segments(
     for entry in collection.runs.iter().flatten() {
         let live_rows = u64::from(entry.rows) - u64::from(entry.kills.map_or(0, |kills| kills.count));
         let Some(file) = files.get(&entry.file) else {
-            let reason =
-                failures.get(&entry.file).map_or_else(|| format!("{} is not named", segment_name(entry.file)), ToString::to_string);
+            let reason = failures.get(&entry.file).map_or_else(|| format!("{} is not named", segment_name(entry.file)), Error::told);
             note(lost, &collection.name, live_rows, reason);
             continue;
         };
         let segment = match damaged(Segment::open(Arc::clone(file), entry, collection.dimension, options.checksum_mode))? {
             Ok(segment) => segment,
             Err(error) => {
-                note(lost, &collection.name, live_rows, error.to_string());
+                note(lost, &collection.name, live_rows, error.told());
                 continue;
             }
         };
         let kills = entry.kills.map(|kills| damaged(read_kills(files, entry, &kills))).transpose()?;
         let kills = kills.transpose().unwrap_or_else(|error| {
             let (dead, rows) = (entry.kills.map_or(0, |kills| kills.count), entry.rows);
-            let reason = format!("{dead} of {rows} records were deleted or superseded and may be back: which ones cannot be read: {error}");
+            let reason =
+                format!("{dead} of {rows} records were deleted or superseded and may be back: which ones cannot be read: {}", error.told());
             note(lost, &collection.name, 0, reason);
             doubtful.insert(entry.id);
             None

@@ -46,7 +46,7 @@ pub(super) fn from_segment_files(storage: &dyn Storage, options: &Options, names
     for number in numbers {
         match damaged(open_by_itself(storage, options, number))? {
             Ok(file) => files.push(file),
-            Err(error) => note(&mut lost, "", 0, format!("{error}; what only this file said to be dead may be back")),
+            Err(error) => note(&mut lost, "", 0, format!("{}; what only this file said to be dead may be back", error.told())),
         }
     }
     let segments = open_segments(options, &files, &mut lost)?;
@@ -102,7 +102,7 @@ fn open_segments(options: &Options, files: &[Arc<SegmentFile>], lost: &mut Vec<L
                     let live = LiveSegment::new(segment, entry, Arc::new(kills), Arc::new(Pending::default()));
                     segments.entry((id, origin)).or_insert_with(|| Arc::new(live));
                 }
-                Err(error) => note(lost, "", 0, error.to_string()),
+                Err(error) => note(lost, "", 0, error.told()),
             }
         }
     }
@@ -123,7 +123,7 @@ fn kills_of(files: &[Arc<SegmentFile>], origin: FileId, segment: SegmentId, rows
                 Ok(read) => {
                     format!("{}: {} records of segment {segment} are said to be dead by another database", file.name(), read.count())
                 }
-                Err(error) => error.to_string(),
+                Err(error) => error.told(),
             };
             note(lost, "", 0, format!("{doubt}; they may be back"));
         }

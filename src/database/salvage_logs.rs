@@ -76,7 +76,7 @@ struct Pending {
 
 impl Pending {
     fn of(damage: &Error) -> Self {
-        Self { damage: damage.to_string(), ..Self::default() }
+        Self { damage: damage.message().to_owned(), ..Self::default() }
     }
 }
 
@@ -116,7 +116,7 @@ impl Replayed<'_> {
                 _ => Ok(()),
             });
         if let (true, Err(damage)) = (is_whole, around) {
-            let damage = format!("{damage}; {read} whole batches were read");
+            let damage = format!("{}; {read} whole batches were read", damage.told());
             self.pending.push(Pending { name, damage, ..Pending::default() });
         }
     }
@@ -165,7 +165,7 @@ impl Replayed<'_> {
 
 impl Pending {
     fn of_hole(name: &str, hole: &Hole) -> Self {
-        let damage = hole.damage.to_string();
+        let damage = hole.damage.told();
         Self { name: name.to_owned(), bytes: Some((hole.start, hole.end)), damage, is_proven: hole.is_proven, highest: hole.highest }
     }
 

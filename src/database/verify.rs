@@ -47,7 +47,7 @@ pub struct VerifyReport {
 }
 
 impl Database {
-    /// Checks every byte of a database without opening it: checksums of everything, padding, identities, and that manifest, segments and kills
+    /// Checks every byte of a database that is used, without opening it (the hints in LOCK and what stands behind the end of a log are not): checksums of everything, padding, identities, and that manifest, segments and kills
     /// agree. Takes no lock and changes nothing; may run beside a writer.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Check<'_> {
         let Some(bytes) = self.note(self.read(LOCK)) else { return };
         let whole = Identity { kind: FileKind::Lock, database, number: 0, file: FileId::default() }.encode();
         if !bytes.iter().zip(whole).all(|(byte, expected)| *byte == expected || *byte == 0) {
-            self.note(Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK)));
+            self.note(Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK).mended_by_opening()));
         }
     }
 

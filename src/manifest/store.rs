@@ -104,7 +104,7 @@ impl ManifestStore {
         }
         let floor = decoded.floor;
         let of_floor = floor_damages(decoded, Some(newest));
-        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name)).chain(of_floor).collect();
+        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name).mended_by_opening()).chain(of_floor).collect();
         Ok(Some(Loaded { manifest: loaded.manifest, floor, damages }))
     }
 
@@ -166,7 +166,15 @@ fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo], database: FileId)
 /// name it, or one before it, when the power was cut: it cannot be told from a damaged one, so the remedy says both.
 pub(super) fn floor_damages(decoded: floor::Decoded, newest: Option<u64>) -> Vec<Error> {
     let raising = newest.is_some_and(|newest| newest > decoded.floor.floor);
-    let told = |error: Error| if raising { error.with_remedy("a power cut leaves this too; opening for writing mends it") } else { error };
+    let used = floor::slot_offset(decoded.floor.generation);
+    let told = |error: Error| match error.offset() {
+        // Nothing cuts what stands behind both slots.
+        Some(offset) if offset >= FLOOR_BYTES as u64 => error,
+        // The other slot is written next, then this one.
+        Some(offset) if (used..used + SLOT_BYTES as u64).contains(&offset) => error.with_remedy("opening for writing twice mends it"),
+        _ if raising => error.with_remedy("a power cut leaves this too; opening for writing mends it"),
+        _ => error.mended_by_opening(),
+    };
     decoded.damages.into_iter().map(told).collect()
 }
 

@@ -105,6 +105,6 @@ pub(crate) fn read_manifest(storage: &dyn Storage, number: u64) -> Result<(Manif
     if decoded.manifest.number != number {
         return Err(Error::corruption(format!("this is manifest {}, not {number}", decoded.manifest.number)).at(32).in_file(name));
     }
-    let damages = decoded.damages.into_iter().map(|error| error.in_file(&name)).collect();
+    let damages = decoded.damages.into_iter().map(|error| error.in_file(&name).mended_by_opening()).collect();
     Ok((decoded.manifest, damages, bytes.len() as u64))
 }
