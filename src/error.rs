@@ -4,6 +4,9 @@ use std::{fmt, io};
 
 use crate::sync::Arc;
 
+/// What a device says of a block that it cannot read.
+const EIO: i32 = 5;
+
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -148,6 +151,38 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Damage of what the next open for writing writes anew.
+    #[must_use]
+    pub(crate) fn mended_by_opening(self) -> Self {
+        self.with_remedy("opening for writing mends it")
+    }
+
+    /// Where and what, without the remedy: for those who have applied it.
+    pub(crate) fn told(&self) -> String {
+        let mut told = self.clone();
+        told.0.remedy = None;
+        told.to_string()
+    }
+
+    /// Whether it says nothing of what is stored: another program, another user or another moment reads it. A device that cannot read a block
+    /// (EIO) and a file that ends early do tell of damage.
+    pub(crate) fn is_obstacle(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::NewerFormat | ErrorKind::ReadOnly | ErrorKind::Locked | ErrorKind::NoSpace => true,
+            ErrorKind::Io => self
+                .0
+                .source
+                .as_ref()
+                .is_none_or(|source| source.raw_os_error() != Some(EIO) && source.kind() != io::ErrorKind::UnexpectedEof),
+            _ => false,
+        }
+    }
+
+    /// What failed, without place and remedy.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
     }
 
     /// The file of the database that it is about, if it is about one.

@@ -852,7 +852,15 @@ fn a_flush_overtaken_by_writes_does_not_make_their_kills_durable() {
     let crashed = kill(&disk, &CrashPlan::LoseAll);
     assert_eq!(contents(&open_on(&crashed, calm()).unwrap().collection("docs").unwrap()), expected_meanwhile(), "the log was synced first");
     // The segments alone, without the log's writes, are the state of the flush: no kill of a later write is in them.
-    let report = Database::verify_on(&disk.crash(&CrashPlan::LoseAll), &calm()).unwrap();
+    let segments = varvite::io::memory::Memory::new();
+    for (name, bytes) in disk.crash(&CrashPlan::LoseAll).contents() {
+        let mut bytes = bytes.to_vec();
+        if name.starts_with("log-") {
+            bytes[12_288..].fill(0);
+        }
+        varvite::io::Storage::create(&segments, &name).unwrap().write_at(0, &bytes).unwrap();
+    }
+    let report = Database::verify_on(&segments, &calm()).unwrap();
     assert_eq!((report.records, report.damages.len()), (20, 0), "{report:?}");
 }
 

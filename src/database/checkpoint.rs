@@ -1,6 +1,9 @@
 use std::path::Path;
 
-use super::Database;
+use super::{
+    Database,
+    target::{Target, in_directory},
+};
 use crate::{
     error::{Error, Result},
     flush::flush_all,
@@ -8,7 +11,7 @@ use crate::{
         manifest::{FileEntry, Manifest},
         names::segment_name,
     },
-    io::{Storage, fs::Directory, random_id},
+    io::{Storage, random_id},
     log::SpareLog,
     manifest::ManifestStore,
     segment::SegmentFile,
@@ -26,7 +29,8 @@ impl Database {
     /// readers go on meanwhile.
     ///
     /// # Errors
-    /// `AlreadyExists` if the directory is not empty; `NoSpace`; `Io`.
+    /// `AlreadyExists` if the directory is not empty; `NoSpace`; `Io`. What was made is removed after an error; what a killed checkpoint left is no
+    /// database, and the next checkpoint into that directory replaces it.
     ///
     /// ```
     /// use varvite::{Database, Metric, Options};
@@ -39,10 +43,8 @@ impl Database {
     /// # Ok::<(), varvite::Error>(())
     /// ```
     pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let target =
-            Directory::create(path).map_err(|source| Error::io(format_args!("create the directory {}", path.display()), source))?;
-        self.checkpoint_on(Arc::new(target))
+        self.inner.writer()?;
+        in_directory(path.as_ref(), |target| self.checkpoint_on(target))
     }
 
     /// [`Database::checkpoint`] into any empty [`Storage`].
@@ -51,32 +53,31 @@ impl Database {
     /// As [`Database::checkpoint`].
     pub fn checkpoint_on(&self, target: Arc<dyn Storage>) -> Result<()> {
         let writer = self.inner.writer()?;
-        let names = target.list().map_err(|source| Error::io("list the target", source))?;
-        if let Some(info) = names.first() {
-            let message = format!("the target of a checkpoint must be empty: it holds {}", info.name);
-            return Err(Error::new(crate::ErrorKind::AlreadyExists, message));
-        }
+        let claimed = Target::claim(target, "checkpoint")?;
+        let target = claimed.storage();
         let shared = &writer.shared;
         flush_all(shared)?;
         let database = random_id(&*target.environment().random).map_err(|source| Error::io("draw a random number", source))?;
         // FLOOR first: until the manifest is there, the target is an unfinished creation.
-        let mut store = ManifestStore::create(Arc::clone(&target), database)?;
-        let (mut manifest, to_copy) = link_files(shared, &*target)?;
+        let mut store = ManifestStore::create(Arc::clone(target), database)?;
+        let (mut manifest, to_copy) = link_files(shared, &**target)?;
         for (entry, file) in &to_copy {
-            copy_file(&*target, entry, file)?;
+            copy_file(&**target, entry, file)?;
         }
         let next = manifest.next_file;
         manifest.next_file += 2;
         let new_log = |number| {
             let id = random_id(&*target.environment().random).map_err(|source| Error::io("draw a random number", source))?;
-            SpareLog::create(&*target, database, number, id)
+            SpareLog::create(&**target, database, number, id)
         };
         let (first, second) = (new_log(next)?, new_log(next + 1)?);
         manifest.logs = vec![first.entry(), second.entry()];
         let mut log = first.activate(None, manifest.flushed_through + 1).map_err(|(_, error)| error)?;
         log.sync()?;
         target.sync_names().map_err(|source| Error::io("sync the target directory", source))?;
-        store.publish(&mut manifest)
+        store.publish(&mut manifest)?;
+        claimed.complete();
+        Ok(())
     }
 }
 

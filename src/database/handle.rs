@@ -4,7 +4,7 @@ use super::{
     background,
     batch::{Batch, Commit},
     collection::Collection,
-    open::{Opened, open_writable},
+    open::{Opened, check_place, open_writable},
     reader::ReadOnly,
     snapshot::Snapshot,
 };
@@ -130,11 +130,7 @@ impl Database {
     /// # Errors
     /// As [`Database::open`].
     pub fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
-        if storage.environment().network && !options.allow_network_file_system {
-            return Err(Error::invalid(
-                "this is a network file system, whose locks may not hold: set `allow_network_file_system` to use it",
-            ));
-        }
+        check_place(&*storage, &options)?;
         let Opened { shared, lock, beacon, damages } = open_writable(storage, options)?;
         let committer = Arc::new(Committer::new(Arc::clone(&shared), beacon));
         let threads = shared.options.background == Background::Threads;

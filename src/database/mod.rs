@@ -13,8 +13,11 @@ mod recover;
 
 mod repair;
 mod salvage;
+mod salvage_files;
+mod salvage_logs;
 mod snapshot;
 mod stats;
+mod target;
 mod verify;
 
 pub use batch::{Batch, Commit};

@@ -10,13 +10,16 @@ use crate::{
     },
     io::{Lock, Storage, WriteFile, random_id},
     log::{Beacon, SpareLog},
-    manifest::{Loaded, ManifestStore},
+    manifest::{Loaded, ManifestStore, belongs, lineage, nothing_here},
     memtable::Memtable,
     options::Options,
     sync::Arc,
     types::FileId,
     version::{Catalog, Counts, Draft, Frozen, Parts, Publisher, Shared, Version, View, WriterState},
 };
+
+/// No database counts its files up to here: a foreign file with a greater number is in nobody's way.
+const UNREACHED: u64 = 1 << 62;
 
 /// A database opened for writing, before its background work starts.
 pub(crate) struct Opened {
@@ -32,21 +35,29 @@ pub(crate) struct Opened {
 /// Old logs are never continued: what they hold is flushed, and a manifest with new logs is published before anything is deleted or
 /// acknowledged.
 pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Result<Opened> {
+    if !options.create_if_missing {
+        // Before the lock: a directory that is refused stays as it is.
+        let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
+        if let Ok(None) = ManifestStore::load(&*storage, &names) {
+            return Err(nothing_here(&names));
+        }
+    }
     let lock = take_lock(&*storage)?;
     let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
     let loaded = ManifestStore::load(&*storage, &names)?;
+    let lineage = loaded.as_ref().map(|loaded| lineage(&*storage, &names, &loaded.manifest)).unwrap_or_default();
     let numbers = names.iter().filter_map(|info| match FileName::parse(&info.name) {
-        FileName::Log(number) | FileName::Segment(number) => Some(number),
+        FileName::Log(number) | FileName::Segment(number) => Some(number).filter(|number| *number < UNREACHED),
         _ => None,
     });
-    // An earlier attempt may have left files under numbers that the manifest does not know of.
+    // An earlier attempt may have left files under numbers that the manifest does not know of, and so may others.
     let next_file = numbers.max().map_or(1, |number| number + 1);
     let (shared, damages) = match loaded {
-        None if !options.create_if_missing => return Err(Error::not_found("there is no database here")),
+        None if !options.create_if_missing => return Err(nothing_here(&names)),
         None => (create(Arc::clone(&storage), options, next_file)?, Vec::new()),
         Some(loaded) => (resume(Arc::clone(&storage), options, &loaded, next_file)?, loaded.damages),
     };
-    collect_orphans(&shared);
+    collect_orphans(&shared, &lineage);
     let beacon = start_beacon(&shared);
     Ok(Opened { shared: Arc::new(shared), lock, beacon, damages })
 }
@@ -70,35 +81,57 @@ fn holder(storage: &dyn Storage) -> String {
     }
 }
 
+/// Refuses a place whose locks may not hold.
+pub(super) fn check_place(storage: &dyn Storage, options: &Options) -> Result<()> {
+    if storage.environment().network && !options.allow_network_file_system {
+        return Err(Error::invalid("this is a network file system, whose locks may not hold: set `allow_network_file_system` to use it"));
+    }
+    Ok(())
+}
+
 fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
+    let (shared, _) = prepare(storage, options, next_file)?;
+    published(&shared, publish_as_is(&shared), next_file)?;
+    Ok(shared)
+}
+
+/// A new database without collections, and without a manifest yet: the caller publishes the first one, with whatever it has put there.
+pub(super) fn unpublished(storage: Arc<dyn Storage>, options: Options) -> Result<Shared> {
+    prepare(storage, options, 1).map(|(shared, _)| shared)
+}
+
+fn prepare(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<(Shared, bool)> {
     let database = new_id(&*storage)?;
     let store = ManifestStore::create(Arc::clone(&storage), database)?;
     let view = View::new(Arc::new(Catalog::default()), Arc::new(Memtable::new()), Arc::new(Version::default()), Counts::default(), 0);
     let recovered =
         Recovered { view, catalog: Catalog::default(), files: std::collections::BTreeMap::new(), next_sequence: 1, replayed: 0 };
-    start(storage, options, store, recovered, next_file, 1)
+    make(storage, options, store, recovered, next_file, 1)
 }
 
 fn resume(storage: Arc<dyn Storage>, options: Options, loaded: &Loaded, next_file: u64) -> Result<Shared> {
     let recovered = recover(&*storage, &options, &loaded.manifest, &Cut::Recovery)?;
     let store = ManifestStore::resume(Arc::clone(&storage), loaded);
     let next_file = next_file.max(loaded.manifest.next_file);
-    start(storage, options, store, recovered, next_file, loaded.manifest.next_segment)
+    let (shared, has_frozen) = make(storage, options, store, recovered, next_file, loaded.manifest.next_segment)?;
+    let result = if has_frozen { flush_frozen(&shared).map(drop) } else { publish_as_is(&shared) };
+    published(&shared, result, next_file)?;
+    Ok(shared)
 }
 
 fn new_id(storage: &dyn Storage) -> Result<FileId> {
     random_id(&*storage.environment().random).map_err(|source| Error::io("draw a random number", source))
 }
 
-/// Makes two new logs and publishes a manifest that names them and whatever was recovered, flushed.
-fn start(
+/// Makes two new logs, and freezes what was recovered. Tells whether anything was; no manifest names any of it yet.
+fn make(
     storage: Arc<dyn Storage>,
     options: Options,
     store: ManifestStore,
     recovered: Recovered,
     next_file: u64,
     next_segment: u64,
-) -> Result<Shared> {
+) -> Result<(Shared, bool)> {
     let database = store.database();
     let first = SpareLog::create(&*storage, database, next_file, new_id(&*storage)?)?;
     let second = match new_id(&*storage).and_then(|id| SpareLog::create(&*storage, database, next_file + 1, id)) {
@@ -124,14 +157,16 @@ fn start(
     };
     let publisher = Publisher::new(store, files);
     let shared = Shared::new(Parts { storage, options, publisher, writer, view, next_file: next_file + 2, next_segment });
-    let published = if replayed > 0 { flush_frozen(&shared).map(drop) } else { publish_as_is(&shared) };
-    if let Err(error) = published {
+    Ok((shared, replayed > 0))
+}
+
+/// A first manifest that found no space leaves nothing behind.
+fn published(shared: &Shared, result: Result<()>, first_log: u64) -> Result<()> {
+    result.inspect_err(|error| {
         if error.kind() == ErrorKind::NoSpace {
-            discard_logs(&*shared.storage, next_file);
+            discard_logs(&*shared.storage, first_log);
         }
-        return Err(error);
-    }
-    Ok(shared)
+    })
 }
 
 fn discard_logs(storage: &dyn Storage, first: u64) {
@@ -148,8 +183,9 @@ fn publish_as_is(shared: &Shared) -> Result<()> {
     shared.publisher.lock().publish(shared, draft, |_| Ok(()))
 }
 
-/// Removes files of ours that the durable manifest does not name. Unknown names are left alone.
-fn collect_orphans(shared: &Shared) {
+/// Removes files of ours that the durable manifest does not name: unfinished publications, and what belongs to this database by its header.
+/// Others are left alone, whatever they are called.
+fn collect_orphans(shared: &Shared, lineage: &[FileId]) {
     let publisher = shared.publisher.lock();
     let logs: BTreeSet<u64> = shared.writer.lock().log_entries().iter().map(|log| log.number).collect();
     for info in shared.storage.list().unwrap_or_default() {
@@ -160,7 +196,8 @@ fn collect_orphans(shared: &Shared) {
             FileName::Segment(number) => !publisher.files().contains_key(&number),
             FileName::Lock | FileName::Floor | FileName::Foreign => false,
         };
-        if orphan {
+        let is_ours = || FileName::parse(&info.name) == FileName::Temporary || belongs(&*shared.storage, &info, shared.database, lineage);
+        if orphan && is_ours() {
             // It is tried again at the next open.
             let _stays = shared.storage.remove(&info.name);
         }

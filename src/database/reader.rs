@@ -6,7 +6,7 @@ use crate::{
         names::LOCK,
     },
     io::Storage,
-    manifest::ManifestStore,
+    manifest::{ManifestStore, nothing_here},
     options::Options,
     sync::{Arc, AtomicBool, Ordering, RwLock},
     version::{Reading, View},
@@ -63,7 +63,7 @@ fn load(storage: &dyn Storage, options: &Options) -> Result<(View, bool)> {
         let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
         let loaded = match ManifestStore::load(storage, &names) {
             Ok(Some(loaded)) => loaded,
-            Ok(None) => return Err(Error::not_found("there is no database here")),
+            Ok(None) => return Err(nothing_here(&names)),
             Err(error) if attempt + 1 < ATTEMPTS && is_transient(&error) && is_live(storage)? => {
                 pause(storage);
                 continue;

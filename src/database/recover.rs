@@ -164,6 +164,16 @@ impl<'a> Replay<'a> {
         if batch.sequence != self.last + 1 {
             return Err(Error::corruption(format!("sequence {} follows {}: a batch is missing between them", batch.sequence, self.last)));
         }
+        self.apply(batch)
+    }
+
+    /// The same, whatever is missing before it. After an error the operations before the one that could not be read are done.
+    pub(super) fn apply(&mut self, batch: &LogBatch) -> Result<()> {
+        if batch.sequence <= self.version.flushed_through {
+            return Ok(());
+        }
+        self.last = batch.sequence;
+        self.replayed += 1;
         let mut operations = Operations::new(&batch.body);
         loop {
             let catalog = &*self.catalog;
@@ -171,8 +181,6 @@ impl<'a> Replay<'a> {
             let Some(operation) = operations.next(dimension)? else { break };
             self.operation(batch.sequence, &operation)?;
         }
-        self.last = batch.sequence;
-        self.replayed += 1;
         Ok(())
     }
 

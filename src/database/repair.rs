@@ -1,20 +1,20 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    Database, Inner,
-    bulk::install_loaded,
-    salvage::{Salvage, SalvagedCollection, salvage},
+    Database,
+    open::{check_place, unpublished},
+    salvage::{Salvage, SalvagedCollection, damaged, salvage},
+    target::{Target, in_directory},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    flush::flush_all,
     format::names::LOCK,
     io::{Storage, fs::Directory},
     memtable::{Lookup, MemRow},
-    options::{Background, Options},
+    options::Options,
     sync::Arc,
-    types::Ordinal,
-    version::{CollectionVersion, Finished, LiveSegment, OutputFile, Shared, arrange},
+    types::{CollectionId, Ordinal},
+    version::{CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, OutputFile, Shared, Version, arrange},
 };
 
 /// Bytes at which a salvaged segment ends.
@@ -30,7 +30,7 @@ pub struct RepairReport {
     pub lost: Vec<Lost>,
 }
 
-/// Records that could not be saved for one cause.
+/// Records, or batches of a log, that could not be saved for one cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Lost {
@@ -38,8 +38,12 @@ pub struct Lost {
     pub collection: String,
     /// Their ids, as far as they can be read.
     pub ids: Vec<Vec<u8>>,
-    /// How many there are, if that is known; never below the number of ids.
+    /// How many records of segments are lost, if that is known; never below the number of ids. What lost batches put is not among them: nobody can
+    /// tell how much that was.
     pub rows: u64,
+    /// How many batches of a log are lost, as a whole or from an operation on that cannot be read. What they put is missing; what they deleted or
+    /// replaced may be back. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
+    pub batches: u64,
     /// What is damaged: file, offset, how.
     pub reason: String,
 }
@@ -47,12 +51,17 @@ pub struct Lost {
 impl Database {
     /// Salvages every undamaged record of a damaged database into a new one and says exactly what was lost. The source is only read.
     ///
-    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. A damaged log is read up to its damage. Where it cannot be read which
+    /// Ids, vectors, payloads and insertion ordinals stay bit for bit. Of a damaged log every whole batch is saved, before
+    /// and behind the damage; the report says which are missing, by their sequence numbers. Where it cannot be read which
     /// rows of a segment are dead, these may be back unless a newer copy was saved; the report says how many. Without a usable manifest, older
-    /// ones are tried, then the segment files alone: their collections are named `recovered-<dimension>`, with metric l2.
+    /// ones are tried, then the segment files alone. These do not tell their collections: segments with an id or
+    /// ordinal in common are kept apart, as `recovered-<dimension>`, `recovered-<dimension>-2` and so on, with metric l2. Kill blocks that can be
+    /// read hold there too; the report says what is not known.
     ///
     /// # Errors
-    /// `NotFound` if there is nothing of a database; `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`.
+    /// `NotFound` if there is nothing of a database; what keeps from reading the source and is no damage, above all `NewerFormat`, `ReadOnly` and `Io`
+    /// (but not that of an unreadable block): nothing is lost then, another program or user reads it. `Locked` if a writer has it open; `AlreadyExists` if the target is not empty; `NoSpace`; `Io`. The target is
+    /// no database before it is complete: what was made is removed after an error, and what a killed repair left is replaced by the next.
     ///
     /// ```
     /// use varvite::{Database, Metric, Options};
@@ -67,10 +76,9 @@ impl Database {
     /// # Ok::<(), varvite::Error>(())
     /// ```
     pub fn repair(path: impl AsRef<Path>, out: impl AsRef<Path>, options: Options) -> Result<RepairReport> {
-        let (path, out) = (path.as_ref(), out.as_ref());
+        let path = path.as_ref();
         let source = Directory::open(path).map_err(|source| Error::io(format_args!("open the directory {}", path.display()), source))?;
-        let target = Directory::create(out).map_err(|source| Error::io(format_args!("create the directory {}", out.display()), source))?;
-        Self::repair_on(&source, Arc::new(target), options)
+        in_directory(out.as_ref(), |target| Self::repair_on(&source, target, options))
     }
 
     /// [`Database::repair`] from any [`Storage`] into any empty one.
@@ -83,17 +91,19 @@ impl Database {
         if locked.map_err(|source| Error::io("look at the lock", source))? {
             return Err(Error::new(ErrorKind::Locked, "a writer has the damaged database open").with_remedy("close it first"));
         }
-        if let Some(info) = target.list().map_err(|source| Error::io("list the target", source))?.first() {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("the target of a repair must be empty: it holds {}", info.name)));
-        }
+        check_place(&*target, &options)?;
+        let target = Target::claim(target, "repair")?;
         let Salvage { collections, mut lost } = salvage(source, &options)?;
-        let options = Options { background: Background::Inline, create_if_missing: true, ..options };
-        let db = Self::open_on(target, options)?;
+        let shared = unpublished(Arc::clone(target.storage()), options)?;
+        let mut draft = Draft { version: Version::default(), added: Vec::new(), spare: None, retire: None, loaded: None };
         let mut salvaged = 0;
-        for collection in collections {
-            salvaged += write_collection(&db, collection, &mut lost)?;
+        for (id, collection) in (1..).zip(&collections) {
+            salvaged += write_collection(&shared, &mut draft, id, collection, &mut lost)?;
         }
-        db.close()?;
+        shared.writer.lock().catalog.next_collection = draft.version.collections.keys().max().map_or(1, |last| last + 1);
+        // Until this manifest is there, the target is no database.
+        shared.publisher.lock().publish(&shared, draft, |_| Ok(()))?;
+        target.complete();
         Ok(RepairReport { salvaged, lost })
     }
 }
@@ -132,7 +142,7 @@ struct Losses<'a> {
 
 impl Losses<'_> {
     fn add(&mut self, id: Option<Vec<u8>>, error: &Error) {
-        let reason = error.to_string();
+        let reason = error.told();
         let known = self.lost.iter().position(|lost| lost.collection == self.collection && lost.reason == reason);
         let index = known.unwrap_or_else(|| {
             self.lost.push(Lost { collection: self.collection.to_owned(), reason, ..Lost::default() });
@@ -145,24 +155,31 @@ impl Losses<'_> {
     }
 }
 
-fn write_collection(db: &Database, salvaged: SalvagedCollection, lost: &mut Vec<Lost>) -> Result<u64> {
+/// Writes what is left of a collection and puts it into the draft under a new id.
+fn write_collection(
+    shared: &Shared,
+    draft: &mut Draft,
+    id: CollectionId,
+    salvaged: &SalvagedCollection,
+    lost: &mut Vec<Lost>,
+) -> Result<u64> {
     let name = salvaged.meta.name.clone();
-    let places = find_places(&salvaged, &mut Losses { collection: &name, lost });
-    db.create_collection(&name, salvaged.meta.dimension.get(), salvaged.meta.metric)?;
-    if places.is_empty() {
-        return Ok(0);
+    let mut losses = Losses { collection: &name, lost };
+    let places = find_places(salvaged, &mut losses)?;
+    let Written { files, next_ordinal, rows } = write_segments(shared, salvaged, places, &mut losses)?;
+    let mut segments = Vec::new();
+    for file in files {
+        draft.added.push(file.named);
+        segments.extend(file.segments);
     }
-    let Inner::Writer(writer) = &*db.inner else { return Err(Error::invalid("the target is open read-only")) };
-    let shared = &*writer.shared;
-    let _gate = shared.gate.lock();
-    flush_all(shared)?;
-    let written = write_segments(shared, &salvaged, places, &mut Losses { collection: &name, lost })?;
-    let Some(written) = written else { return Ok(0) };
-    publish(shared, &name, written, salvaged.next_ordinal)
+    let meta = Arc::new(CollectionMeta { id, ..CollectionMeta::clone(&salvaged.meta) });
+    let next_ordinal = next_ordinal.max(salvaged.next_ordinal);
+    draft.version.collections.insert(id, Arc::new(CollectionVersion { meta, next_ordinal, runs: arrange(Vec::new(), segments) }));
+    Ok(rows)
 }
 
 /// The newest copy of every record whose id can be read.
-fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeMap<Vec<u8>, Place> {
+fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> Result<BTreeMap<Vec<u8>, Place>> {
     let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
     let mut segments: Vec<&Arc<LiveSegment>> = salvaged.segments.iter().collect();
     // Only where kills were lost is an id in two segments. Then a row that a readable kill set leaves alive is the newer: a merge may have
@@ -171,7 +188,7 @@ fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeM
     for live in segments {
         for row in (0..live.segment.rows()).filter(|row| live.is_live(*row, u64::MAX)) {
             let mut id = Vec::new();
-            match live.segment.id_of(row, &mut id) {
+            match damaged(live.segment.id_of(row, &mut id))? {
                 // The log knows better, also where damage kept it from marking the row as dead.
                 Ok(()) if !matches!(salvaged.memtable.get(salvaged.meta.id, &id, u64::MAX), Lookup::Absent) => {}
                 Ok(()) => drop(places.insert(id, Place::Segment(Arc::clone(live), row))),
@@ -182,7 +199,7 @@ fn find_places(salvaged: &SalvagedCollection, losses: &mut Losses<'_>) -> BTreeM
     for row in salvaged.memtable.newest(salvaged.meta.id) {
         places.insert(row.id().to_vec(), Place::Memtable(row));
     }
-    places
+    Ok(places)
 }
 
 /// Files written for a collection, and the first ordinal behind theirs.
@@ -197,12 +214,12 @@ fn write_segments(
     salvaged: &SalvagedCollection,
     places: BTreeMap<Vec<u8>, Place>,
     losses: &mut Losses<'_>,
-) -> Result<Option<Written>> {
+) -> Result<Written> {
     let dimension = salvaged.meta.dimension;
     let mut written = Written { files: Vec::new(), next_ordinal: 0, rows: 0 };
     let mut open: Option<OutputFile<'_>> = None;
     for (id, place) in places {
-        let content = match place.read() {
+        let content = match damaged(place.read())? {
             Ok(content) => content,
             Err(error) => {
                 losses.add(Some(id), &error);
@@ -231,23 +248,5 @@ fn write_segments(
         last.end(dimension, 0)?;
         written.files.push(last.finish()?);
     }
-    Ok((written.rows > 0).then_some(written))
-}
-
-fn publish(shared: &Shared, name: &str, written: Written, next_ordinal: Ordinal) -> Result<u64> {
-    let view = shared.view();
-    let Some(meta) = view.catalog.by_name(name) else { return Err(Error::not_found(format!("collection {name:?} is gone"))) };
-    let mut version = view.version.edited(|_| None);
-    let mut segments = Vec::new();
-    let mut added = Vec::new();
-    for file in written.files {
-        added.push(file.named);
-        segments.extend(file.segments);
-    }
-    let next_ordinal = next_ordinal.max(written.next_ordinal);
-    version
-        .collections
-        .insert(meta.id, Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs: arrange(Vec::new(), segments) }));
-    install_loaded(shared, &mut shared.publisher.lock(), version, added, meta.id, written.rows as i64)?;
-    Ok(written.rows)
+    Ok(written)
 }

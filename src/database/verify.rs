@@ -3,9 +3,13 @@ use std::{
     path::Path,
 };
 
-use super::{Database, reader::read_cut, recover::Cut};
+use super::{
+    Database,
+    reader::read_cut,
+    recover::{Cut, Recovered, recover},
+};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{
         identity::{FileKind, Identity},
         manifest::{CollectionEntry, LogEntry, Manifest, SegmentEntry},
@@ -13,7 +17,7 @@ use crate::{
     },
     io::{Bytes, FileInfo, Storage, fs::Directory},
     log::{LogEnd, Role, check_identity, find_activation},
-    manifest::survey,
+    manifest::{belongs, lineage, nothing_here, survey, unfinished},
     options::{ChecksumMode, Options},
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
@@ -33,18 +37,22 @@ pub struct VerifyReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Live records in segments; what the log holds on top is checked, not counted.
+    /// Records as a reader sees them, those in the logs included. Where damage keeps the database from being opened: those alive in segments that
+    /// can be read.
     pub records: u64,
     /// Files of ours that the manifest does not name: what a crash left, collected at the next writable open.
     pub orphans: Vec<String>,
+    /// Files with names like ours that belong to another database, or to none: never read, never touched.
+    pub foreign: Vec<String>,
 }
 
 impl Database {
-    /// Checks every byte of a database without opening it: checksums of everything, padding, identities, and that manifest, segments and kills
+    /// Checks every byte of a database that is used, without opening it (the hints in LOCK and what stands behind the end of a log are not): checksums of everything, padding, identities, and that manifest, segments and kills
     /// agree. Takes no lock and changes nothing; may run beside a writer.
     ///
     /// # Errors
-    /// `NotFound` if there is no database; `Io`. Damage is not an error: it is in the report.
+    /// `NotFound` if there is no database; `NewerFormat`, `ReadOnly` and `Io` as [`Database::open`]. Damage is not an error, a block that the device
+    /// cannot read included: it is in the report.
     ///
     /// ```
     /// use varvite::{Database, Metric, Options};
@@ -94,8 +102,15 @@ fn list(storage: &dyn Storage) -> Result<Vec<FileInfo>> {
 fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut) -> Result<VerifyReport> {
     let survey = survey(storage, names);
     if survey.manifest.is_none() && survey.damages.iter().all(|damage| damage.file() == Some("FLOOR")) && !names.iter().any(is_ours) {
-        return Err(Error::not_found("there is no database here"));
+        return Err(nothing_here(names));
     }
+    if survey.damages.is_empty() && unfinished(storage, names).is_some() {
+        return Err(nothing_here(names));
+    }
+    if let Some(error) = survey.obstacle {
+        return Err(error);
+    }
+    let is_usable = survey.manifest.is_some();
     let mut check = Check { storage, options, report: VerifyReport { damages: survey.damages, ..VerifyReport::default() } };
     if let Some(manifest) = &survey.manifest {
         check.lock_file(names, manifest.database);
@@ -105,8 +120,13 @@ fn check(storage: &dyn Storage, options: &Options, names: &[FileInfo], cut: &Cut
             check.collection(collection, &files);
         }
         check.note_names(names, manifest);
+        check.count(manifest, cut);
     }
-    Ok(check.report)
+    // What another program or user reads is no damage. What opening gets over is: one copy of two, and LOCK.
+    let gets_over = |error: &Error| is_usable && !error.file().is_some_and(|name| name.starts_with("log-") || name.starts_with("seg-"));
+    let obstacle =
+        check.report.damages.iter().find(|error| error.is_obstacle() && !(error.kind() == ErrorKind::NewerFormat && gets_over(error)));
+    obstacle.cloned().map_or(Ok(check.report), Err)
 }
 
 fn is_ours(info: &FileInfo) -> bool {
@@ -137,7 +157,7 @@ impl Check<'_> {
         let Some(bytes) = self.note(self.read(LOCK)) else { return };
         let whole = Identity { kind: FileKind::Lock, database, number: 0, file: FileId::default() }.encode();
         if !bytes.iter().zip(whole).all(|(byte, expected)| *byte == expected || *byte == 0) {
-            self.note(Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK)));
+            self.note(Identity::decode(&bytes, FileKind::Lock).map_err(|error| error.in_file(LOCK).mended_by_opening()));
         }
     }
 
@@ -187,8 +207,12 @@ impl Check<'_> {
     fn segment_files(&mut self, manifest: &Manifest) -> BTreeMap<FileNumber, Arc<SegmentFile>> {
         let mut files = BTreeMap::new();
         for entry in &manifest.files {
-            let opened = SegmentFile::open(self.storage, entry, self.options.read_mode);
-            if let Some(file) = self.note(opened) {
+            let opened = SegmentFile::open_prefix(self.storage, entry, self.options.read_mode);
+            if let Some((file, surplus)) = self.note(opened) {
+                if surplus > 0 {
+                    let message = format!("{surplus} bytes stand behind its end: {} bytes long by the manifest", entry.len);
+                    self.damage(Error::corruption(message).at(entry.len).in_file(file.name()));
+                }
                 self.report.damages.extend(file.verify());
                 files.insert(entry.number, file);
             }
@@ -227,7 +251,15 @@ impl Check<'_> {
         self.note(read)
     }
 
+    fn count(&mut self, manifest: &Manifest, cut: &Cut) {
+        // Whatever refuses it is among the damages.
+        if let Ok(Recovered { view, .. }) = recover(self.storage, self.options, manifest, cut) {
+            self.report.records = view.catalog.collections.keys().map(|id| view.counts.at(*id, view.visible())).sum();
+        }
+    }
+
     fn note_names(&mut self, names: &[FileInfo], manifest: &Manifest) {
+        let lineage = lineage(self.storage, names, manifest);
         for info in names {
             let ours = match FileName::parse(&info.name) {
                 FileName::Lock | FileName::Floor => true,
@@ -240,8 +272,10 @@ impl Check<'_> {
             if ours {
                 self.report.files += 1;
                 self.report.bytes += info.len;
-            } else {
+            } else if FileName::parse(&info.name) == FileName::Temporary || belongs(self.storage, info, manifest.database, &lineage) {
                 self.report.orphans.push(info.name.clone());
+            } else {
+                self.report.foreign.push(info.name.clone());
             }
         }
     }

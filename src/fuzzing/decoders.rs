@@ -45,7 +45,7 @@ pub fn log(data: &[u8]) {
     } else {
         assert!(!damages.is_empty(), "a log that cannot be read passes verification");
     }
-    let salvaged = log::salvage(bytes, &entry, None);
+    let salvaged = log::salvage(bytes, &entry, log::Bounds::default());
     assert!(salvaged.batches.is_sorted_by_key(|batch| batch.sequence), "batches out of order");
 }
 

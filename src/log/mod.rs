@@ -2,10 +2,12 @@
 
 mod beacon;
 mod reader;
+mod salvage;
 mod verify;
 mod writer;
 
 pub(crate) use beacon::Beacon;
 pub(crate) use reader::{LogBatch, LogEnd, activation, check_length, scan};
-pub(crate) use verify::{Role, check_identity, find_activation, salvage, verify};
+pub(crate) use salvage::{Bounds, Hole, first_sequence, salvage};
+pub(crate) use verify::{Role, check_identity, find_activation, verify};
 pub(crate) use writer::{AppendError, LogWriter, SpareLog};

@@ -112,7 +112,8 @@ pub(crate) fn scan(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd)
             let proven = frames.proven_behind();
             if batches_end < proven {
                 let error = stop.unwrap_or_else(|| Error::corruption("the log ends early").at(batches_end));
-                return Err(Error::corruption(format!("{error}; bytes up to {proven} were proven durable")).at(batches_end));
+                let message = format!("{}; bytes up to {proven} were proven durable", error.message());
+                return Err(Error::corruption(message).at(error.offset().unwrap_or(batches_end)));
             }
         }
     }

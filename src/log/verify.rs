@@ -1,6 +1,6 @@
-//! Checks of every byte of a log, for `verify`, and what `repair` can still read of a damaged one.
+//! Checks of every byte of a log, for `verify`.
 
-use super::reader::{Frames, LogBatch, LogEnd, scan};
+use super::reader::{Frames, LogEnd, scan};
 use crate::{
     error::{Error, Result},
     format::{
@@ -105,41 +105,4 @@ fn check_padding(bytes: &[u8], entry: &LogEntry, end: u64) -> Result<()> {
         at = next;
     }
     Ok(())
-}
-
-/// What could be read of a damaged log.
-#[derive(Debug)]
-pub(crate) struct Salvaged {
-    /// Whole batches before the first damage.
-    pub(crate) batches: Vec<LogBatch>,
-    /// What is wrong behind them, unless the log simply ends there.
-    pub(crate) damage: Option<Error>,
-    /// Whole batches behind the damage: they show what was lost.
-    pub(crate) stranded: Vec<LogBatch>,
-}
-
-/// Reads as much of a log as can be read, up to its end if that is known.
-pub(crate) fn salvage(bytes: &[u8], entry: &LogEntry, end: Option<u64>) -> Salvaged {
-    let mut frames = Frames::new(bytes, entry.file);
-    let (batches, at, stop) = frames.read_batches(end.unwrap_or(u64::MAX));
-    // Without a known end a log ends where recovery would cut it.
-    let through = end.unwrap_or_else(|| frames.proven_behind());
-    if at >= through {
-        return Salvaged { batches, damage: None, stranded: Vec::new() };
-    }
-    let damage = stop.unwrap_or_else(|| Error::corruption("the log ends early").at(at));
-    let mut stranded: Vec<LogBatch> = Vec::new();
-    let mut next = at + 8;
-    while next < (bytes.len() as u64).min(end.unwrap_or(u64::MAX)) {
-        let begins = frames.header_at(next).is_some_and(|(header, _)| header.first);
-        frames.offset = next;
-        match if begins { frames.read_batch(None).ok() } else { None } {
-            Some(batch) => {
-                next = frames.offset;
-                stranded.push(batch);
-            }
-            None => next += 8,
-        }
-    }
-    Salvaged { batches, damage: Some(damage), stranded }
 }

@@ -1,3 +1,4 @@
+use super::leftover::belongs;
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{
@@ -59,7 +60,8 @@ impl ManifestStore {
     pub(crate) fn create(storage: Arc<dyn Storage>, database: FileId) -> Result<Self> {
         let names = storage.list().map_err(|source| Error::io("list the directory", source))?;
         if names.iter().any(|info| info.name == FLOOR) {
-            clear_unfinished(&*storage, &names).map_err(|source| Error::io("remove an unfinished creation", source))?;
+            let database = read_floor(&*storage)?.floor.database;
+            clear_unfinished(&*storage, &names, database).map_err(|source| Error::io("remove an unfinished creation", source))?;
         }
         let floor = Floor { database, generation: 1, floor: 0 };
         storage
@@ -102,7 +104,7 @@ impl ManifestStore {
         }
         let floor = decoded.floor;
         let of_floor = floor_damages(decoded, Some(newest));
-        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name)).chain(of_floor).collect();
+        let damages = loaded.damages.into_iter().map(|error| error.in_file(&name).mended_by_opening()).chain(of_floor).collect();
         Ok(Some(Loaded { manifest: loaded.manifest, floor, damages }))
     }
 
@@ -152,8 +154,8 @@ impl ManifestStore {
 
 /// Removes what an unfinished creation left: FLOOR last, and only once the rest is gone for sure. Without it logs would look like those of a
 /// database that lost its FLOOR.
-fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Result<()> {
-    for info in names.iter().filter(|info| matches!(FileName::parse(&info.name), FileName::Log(_) | FileName::Segment(_))) {
+fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo], database: FileId) -> std::io::Result<()> {
+    for info in names.iter().filter(|info| belongs(storage, info, database, &[])) {
         storage.remove(&info.name)?;
     }
     storage.sync_names()?;
@@ -164,8 +166,25 @@ fn clear_unfinished(storage: &dyn Storage, names: &[FileInfo]) -> std::io::Resul
 /// name it, or one before it, when the power was cut: it cannot be told from a damaged one, so the remedy says both.
 pub(super) fn floor_damages(decoded: floor::Decoded, newest: Option<u64>) -> Vec<Error> {
     let raising = newest.is_some_and(|newest| newest > decoded.floor.floor);
-    let told = |error: Error| if raising { error.with_remedy("a power cut leaves this too; opening for writing mends it") } else { error };
+    let used = floor::slot_offset(decoded.floor.generation);
+    let told = |error: Error| match error.offset() {
+        // Nothing cuts what stands behind both slots.
+        Some(offset) if offset >= FLOOR_BYTES as u64 => error,
+        // The other slot is written next, then this one.
+        Some(offset) if (used..used + SLOT_BYTES as u64).contains(&offset) => error.with_remedy("opening for writing twice mends it"),
+        _ if raising => error.with_remedy("a power cut leaves this too; opening for writing mends it"),
+        _ => error.mended_by_opening(),
+    };
     decoded.damages.into_iter().map(told).collect()
+}
+
+/// What a directory without a database says to whoever wants to open one.
+pub(crate) fn nothing_here(names: &[FileInfo]) -> Error {
+    if names.iter().any(|info| info.name == FLOOR) {
+        Error::not_found("there is no database here, only an unfinished creation, checkpoint or repair")
+    } else {
+        Error::not_found("there is no database here")
+    }
 }
 
 pub(super) fn missing(floor: u64, newest: Option<u64>) -> Error {

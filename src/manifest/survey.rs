@@ -18,6 +18,8 @@ pub(crate) struct Survey {
     /// The newest one, if it is usable and not below the floor.
     pub(crate) manifest: Option<Manifest>,
     pub(crate) damages: Vec<Error>,
+    /// What kept FLOOR or the manifest from being read, if it was no damage.
+    pub(crate) obstacle: Option<Error>,
     /// Bytes that were read.
     pub(crate) bytes: u64,
     /// Files that were read.
@@ -47,7 +49,7 @@ pub(crate) fn survey(storage: &dyn Storage, names: &[FileInfo]) -> Survey {
         Err(_) if survey.files == 0 => {
             survey.damages.push(Error::corruption("the file is missing, so a lost manifest would go unnoticed").in_file(FLOOR));
         }
-        Err(error) => survey.damages.push(error),
+        Err(error) => survey.refuse(error),
     }
     if let Some(newest) = newest {
         match read_manifest(storage, newest) {
@@ -58,7 +60,7 @@ pub(crate) fn survey(storage: &dyn Storage, names: &[FileInfo]) -> Survey {
             }
             Err(error) => {
                 survey.note_file(0);
-                survey.damages.push(error);
+                survey.refuse(error);
             }
         }
     }
@@ -74,6 +76,14 @@ impl Survey {
     fn note_file(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
+    }
+
+    fn refuse(&mut self, error: Error) {
+        if error.is_obstacle() {
+            self.obstacle.get_or_insert(error);
+        } else {
+            self.damages.push(error);
+        }
     }
 
     fn accept(&mut self, manifest: Manifest) {
@@ -95,6 +105,6 @@ pub(crate) fn read_manifest(storage: &dyn Storage, number: u64) -> Result<(Manif
     if decoded.manifest.number != number {
         return Err(Error::corruption(format!("this is manifest {}, not {number}", decoded.manifest.number)).at(32).in_file(name));
     }
-    let damages = decoded.damages.into_iter().map(|error| error.in_file(&name)).collect();
+    let damages = decoded.damages.into_iter().map(|error| error.in_file(&name).mended_by_opening()).collect();
     Ok((decoded.manifest, damages, bytes.len() as u64))
 }

@@ -25,22 +25,65 @@ enum Content {
     Open(Arc<dyn ReadFile>),
 }
 
+fn open_file(storage: &dyn Storage, entry: &FileEntry) -> Result<Arc<dyn ReadFile>> {
+    let name = segment_name(entry.number);
+    storage.open_read(&name).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::corruption("the manifest names this file, but it is missing").in_file(name),
+        _ => Error::io(format_args!("open {name}"), source).in_file(name),
+    })
+}
+
 impl SegmentFile {
     /// Opens it and compares existence, length, identity and footer with the manifest's entry: a missing, swapped, older or foreign
     /// file is an error that names it.
     pub(crate) fn open(storage: &dyn Storage, entry: &FileEntry, mode: ReadMode) -> Result<Arc<Self>> {
-        let name = segment_name(entry.number);
-        match storage.open_read(&name) {
-            Ok(file) => Self::from_file(file, entry, mode),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::corruption("the manifest names this file, but it is missing").in_file(name))
-            }
-            Err(source) => Err(Error::io(format_args!("open {name}"), source).in_file(name)),
+        Self::from_file(open_file(storage, entry)?, entry, mode)
+    }
+
+    /// The same for a file that may be longer than the manifest says: what stands behind that is not looked at. Tells how many bytes.
+    pub(crate) fn open_prefix(storage: &dyn Storage, entry: &FileEntry, mode: ReadMode) -> Result<(Arc<Self>, u64)> {
+        let (opened, len) = Self::unchecked(open_file(storage, entry)?, entry, mode)?;
+        let surplus = len.checked_sub(entry.len).ok_or_else(|| opened.wrong_length(len))?;
+        Ok((opened.checked()?, surplus))
+    }
+
+    /// For `repair`: opens a file that is longer, or cut short, or whose header or footer is damaged, as long as the other one proves it. What
+    /// the manifest says of its segments and kill blocks has checksums of its own. The footer is empty if it cannot be read.
+    pub(crate) fn salvage(storage: &dyn Storage, entry: &FileEntry, mode: ReadMode) -> Result<Arc<Self>> {
+        let (mut opened, len) = Self::unchecked(open_file(storage, entry)?, entry, mode)?;
+        opened.entry.len = len.min(entry.len);
+        let identity = opened.check_identity();
+        match (identity, opened.read_footer()) {
+            (Err(error), _) if error.is_obstacle() => return Err(error),
+            (_, Ok((footer, offset))) => (opened.footer, opened.footer_offset) = (footer, offset),
+            (Err(error), Err(_)) => return Err(error),
+            // No segment reaches behind what is there.
+            (Ok(()), Err(_)) => opened.footer_offset = opened.entry.len,
         }
+        Ok(Arc::new(opened))
     }
 
     /// The same for a file that is open already.
     pub(crate) fn from_file(file: Arc<dyn ReadFile>, entry: &FileEntry, mode: ReadMode) -> Result<Arc<Self>> {
+        let (opened, len) = Self::unchecked(file, entry, mode)?;
+        if len != entry.len {
+            return Err(opened.wrong_length(len));
+        }
+        opened.checked()
+    }
+
+    fn wrong_length(&self, len: u64) -> Error {
+        Error::corruption(format!("{len} bytes long, but the manifest says {}", self.entry.len)).in_file(&self.name)
+    }
+
+    fn checked(mut self) -> Result<Arc<Self>> {
+        self.check_identity()?;
+        (self.footer, self.footer_offset) = self.read_footer()?;
+        Ok(Arc::new(self))
+    }
+
+    /// Before anything is compared; and the length it has.
+    fn unchecked(file: Arc<dyn ReadFile>, entry: &FileEntry, mode: ReadMode) -> Result<(Self, u64)> {
         let name = segment_name(entry.number);
         let io = |action: &str, source| Error::io(format_args!("{action} {name}"), source).in_file(name.as_str());
         let len = file.len().map_err(|source| io("get the length of", source))?;
@@ -52,15 +95,9 @@ impl SegmentFile {
             }
             ReadMode::Copied => (Content::Open(file), len),
         };
-        if len != entry.len || mapped_len != entry.len {
-            let message = format!("{len} bytes long, but the manifest says {}", entry.len);
-            return Err(Error::corruption(message).in_file(name));
-        }
         let (footer, footer_offset) = (FileFooter::default(), 0);
-        let mut opened = Self { name, entry: entry.clone(), content, footer, footer_offset };
-        opened.check_identity()?;
-        (opened.footer, opened.footer_offset) = opened.read_footer()?;
-        Ok(Arc::new(opened))
+        // A file may have been cut between the two looks at its length.
+        Ok((Self { name, entry: entry.clone(), content, footer, footer_offset }, len.min(mapped_len)))
     }
 
     /// Compares the identity header with the manifest's entry.

@@ -3,6 +3,7 @@ use crate::error::{Error, Result};
 use crate::format::crc;
 use crate::format::kills::KillBlock;
 use crate::format::manifest::KillEntry;
+use crate::format::segment_file::KillPlace;
 use crate::types::SegmentId;
 
 /// The dead rows of one segment: superseded or deleted. Immutable; a set without rows occupies nothing.
@@ -27,14 +28,25 @@ impl KillSet {
 
     /// Reads the kill block that the manifest names for a segment of `rows` rows, from the file that holds it.
     pub(crate) fn read(file: &SegmentFile, entry: &KillEntry, segment: SegmentId, rows: u32) -> Result<Self> {
-        let locate = |error: Error| error.shifted(entry.offset).at(entry.offset).in_file(file.name());
-        let bytes = file.read_range(entry.offset, u64::from(entry.len))?;
-        if crc(&bytes) != entry.crc {
+        let place = KillPlace { segment, offset: entry.offset, len: entry.len, crc: entry.crc };
+        let read = Self::read_place(file, &place, rows)?;
+        if read.count != entry.count {
+            let message = format!("not the kill block of segment {segment} that the manifest names");
+            return Err(Error::corruption(message).at(entry.offset).in_file(file.name()));
+        }
+        Ok(read)
+    }
+
+    /// The same for a block that the file's own footer lists: how many rows it kills is not known.
+    pub(crate) fn read_place(file: &SegmentFile, place: &KillPlace, rows: u32) -> Result<Self> {
+        let locate = |error: Error| error.shifted(place.offset).at(place.offset).in_file(file.name());
+        let bytes = file.read_range(place.offset, u64::from(place.len))?;
+        if crc(&bytes) != place.crc {
             return Err(locate(Error::corruption("checksum of the kill block does not match")));
         }
         let block = KillBlock::decode(&bytes).map_err(locate)?;
-        if (block.segment, block.rows, block.killed.len()) != (segment, rows, entry.count as usize) {
-            return Err(locate(Error::corruption(format!("not the kill block of segment {segment} that the manifest names"))));
+        if (block.segment, block.rows) != (place.segment, rows) {
+            return Err(locate(Error::corruption(format!("not the kill block of segment {}, of {rows} rows", place.segment))));
         }
         Ok(Self::from_block(&block))
     }

@@ -58,8 +58,8 @@ pub fn missing(subject: &Subject, found: &State) -> BTreeSet<(String, Vec<u8>)> 
         subject.legal.last().unwrap().iter().flat_map(|(name, coll)| coll.rows.iter().map(move |(id, record)| (name, coll, id, record)));
     let gone = all.filter(|(name, coll, id, record)| {
         let same = |found: &Coll| found.rows.get(*id) == Some(*record);
-        let renamed = format!("recovered-{}", coll.dimension);
-        !found.get(*name).is_some_and(same) && !found.get(&renamed).is_some_and(same)
+        let renamed = |name: &str| name.starts_with(&format!("recovered-{}", coll.dimension));
+        !found.get(*name).is_some_and(same) && !found.iter().any(|(name, found)| renamed(name) && same(found))
     });
     gone.map(|(name, _, id, _)| (name.clone(), id.clone())).collect()
 }

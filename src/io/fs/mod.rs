@@ -116,6 +116,17 @@ impl Directory {
     }
 }
 
+/// Whether nothing has this path.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Removes a directory if it is empty.
+pub(crate) fn remove_empty(path: &Path) {
+    // Whatever keeps it from going keeps it.
+    let _stays = fs::remove_dir(path);
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }

@@ -1,0 +1,262 @@
+//! What `repair` saves where the manifest, or what it names, is missing, foreign, cut or longer than it should be.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use support::subjects::{Image, image, memory, options};
+use varvite::{
+    Database, ErrorKind, Metric, RepairReport,
+    io::{
+        Storage,
+        memory::Memory,
+        simulated::{Fault, SimulatedDisk},
+    },
+};
+
+/// Ids by collection.
+type Ids = BTreeMap<String, BTreeSet<String>>;
+
+fn repair(files: &Image) -> (Ids, RepairReport) {
+    let target = Memory::new();
+    let report = Database::repair_on(&memory(files), Arc::new(target.clone()), options()).unwrap();
+    assert!(Database::verify_on(&target, &options()).unwrap().damages.is_empty());
+    let db = Database::open_on(Arc::new(target), options()).unwrap();
+    let ids = |name: &str| {
+        let collection = db.collection(name).unwrap();
+        collection.iter().unwrap().map(|row| row.unwrap().id().escape_ascii().to_string()).collect()
+    };
+    let found = db.list_collections().unwrap().into_iter().map(|info| (info.name.clone(), ids(&info.name))).collect();
+    (found, report)
+}
+
+fn says(report: &RepairReport, text: &str) -> bool {
+    report.lost.iter().any(|lost| lost.reason.contains(text))
+}
+
+/// Two collections of one dimension with ids in common, and dead rows of both kinds in each.
+fn alike() -> Image {
+    let storage = Memory::new();
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    for (name, first) in [("one", 1.0), ("two", 2.0)] {
+        let collection = db.create_collection(name, 2, Metric::Dot).unwrap();
+        let ids: Vec<String> = (0..40).map(|id| format!("{id:02}")).collect();
+        collection.insert_many(&ids, &[first, 0.0].repeat(40)).unwrap();
+    }
+    db.flush().unwrap();
+    for name in ["one", "two"] {
+        let collection = db.collection(name).unwrap();
+        collection.delete("03").unwrap();
+        collection.update("05", &[9.0, 9.0]).unwrap();
+        collection.insert(format!("new in {name}"), &[3.0, 3.0]).unwrap();
+    }
+    db.flush().unwrap();
+    image(&storage)
+}
+
+fn without_manifest(mut files: Image) -> Image {
+    files.retain(|name, _| !name.starts_with("MANIFEST"));
+    files
+}
+
+#[test]
+fn without_a_manifest_collections_stay_apart_and_the_dead_stay_dead() {
+    let (found, report) = repair(&without_manifest(alike()));
+    assert_eq!(report.salvaged, 80, "40 records of each collection: {report:?}");
+    assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 80, "none overwrote another: {found:?}");
+    assert!(found.values().all(|ids| !ids.contains("03")), "deleted, and the kill block is whole: {found:?}");
+    assert_eq!(found.values().filter(|ids| ids.contains("05")).count(), 2, "once in each collection: {found:?}");
+    assert_eq!(found.values().filter(|ids| ids.contains("07")).count(), 2, "{found:?}");
+    assert!(found.keys().all(|name| name.starts_with("recovered-2")), "{found:?}");
+    for unknown in ["names and metrics", "only the logs held", "may be back"] {
+        assert!(says(&report, unknown), "{report:?}");
+    }
+}
+
+/// With several segments of one collection alone nothing speaks for a second one.
+#[test]
+fn without_a_manifest_one_collection_stays_one() {
+    let storage = Memory::new();
+    let db = Database::open_on(Arc::new(storage.clone()), options()).unwrap();
+    let collection = db.create_collection("docs", 3, Metric::L2).unwrap();
+    for round in 0..4 {
+        let ids: Vec<String> = (0..10).map(|id| format!("{:02}", id * 3 + round)).collect();
+        collection.upsert_many(&ids, &[1.0, 2.0, round as f32].repeat(10)).unwrap();
+        db.flush().unwrap();
+    }
+    let count = collection.count().unwrap();
+    let (found, report) = repair(&without_manifest(image(&storage)));
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["recovered-3"], "{report:?}");
+    assert_eq!((found["recovered-3"].len() as u64, report.salvaged), (count, count), "{report:?}");
+    assert!(says(&report, "taken for one collection"), "{report:?}");
+}
+
+/// A block of a damaged file: what it says to be dead comes back, and the report says so.
+#[test]
+fn without_a_manifest_unreadable_kill_blocks_are_reported() {
+    let mut files = without_manifest(alike());
+    let newest = files.keys().rfind(|name| name.starts_with("seg-")).unwrap().clone();
+    files.remove(&newest);
+    let (found, report) = repair(&files);
+    assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 80, "{found:?}");
+    assert!(says(&report, "may be back"), "{report:?}");
+}
+
+fn first_segment_file(files: &Image) -> String {
+    files.keys().find(|name| name.starts_with("seg-")).unwrap().clone()
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let byte = |sum: u32, byte: &u8| (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()));
+    !bytes.iter().fold(!0, byte)
+}
+
+/// "Written by a newer version" is not damage: nothing is salvaged around it, and `verify` does not call it one.
+#[test]
+fn a_newer_format_is_refused_and_not_repaired() {
+    let files = alike();
+    for (name, bytes) in files.iter().filter(|(name, _)| *name != "LOCK") {
+        let mut newer = bytes.to_vec();
+        let copies: &[usize] = match name.split('-').next().unwrap() {
+            "FLOOR" => &[0, 4096],
+            "MANIFEST" => &[0, bytes.len() / 2],
+            _ => &[0],
+        };
+        for at in copies {
+            newer[at + 8] = 2;
+            let sum = checksum(&newer[*at..at + 60]);
+            newer[at + 60..at + 64].copy_from_slice(&sum.to_le_bytes());
+        }
+        let mut changed = files.clone();
+        changed.insert(name.clone(), Arc::new(newer));
+        let source = memory(&changed);
+        let verified = Database::verify_on(&source, &options()).unwrap_err();
+        let target = Memory::new();
+        let repaired = Database::repair_on(&source, Arc::new(target.clone()), options()).unwrap_err();
+        let opened = Database::open_read_only_on(Arc::new(source), options()).err();
+        // A log whose identity is all that is newer is refused at open, too.
+        assert_eq!(opened.map(|error| error.kind()), Some(ErrorKind::NewerFormat), "{name}");
+        assert_eq!((verified.kind(), repaired.kind()), (ErrorKind::NewerFormat, ErrorKind::NewerFormat), "{name}: {repaired}");
+        assert_eq!(repaired.file(), Some(name.as_str()));
+        assert!(target.list().unwrap().is_empty(), "{name}: something was made");
+    }
+}
+
+/// A refused permission, and an operating system that has no descriptors left; a block that cannot be read is damage.
+#[test]
+fn what_keeps_from_reading_is_no_damage() {
+    let (eacces, emfile, eio) = (13, 24, 5);
+    for (errno, refused) in [(eacces, true), (emfile, true), (eio, false)] {
+        let mut salvaged = 0;
+        for operation in 0..60 {
+            let disk = SimulatedDisk::new(3);
+            for (name, bytes) in &alike() {
+                disk.create(name).unwrap().write_at(0, bytes).unwrap();
+            }
+            disk.inject(disk.operations() + operation, Fault::Errno(errno));
+            let before = disk.operations();
+            let verified = Database::verify_on(&disk, &options());
+            if disk.operations() - before <= operation {
+                break;
+            }
+            match verified {
+                Ok(report) => {
+                    assert!(!refused || report.damages.is_empty(), "errno {errno} at {operation}: {report:?}");
+                    salvaged += u64::from(!report.damages.is_empty());
+                }
+                Err(error) => assert_ne!(error.kind(), ErrorKind::Corruption, "errno {errno} at {operation}: {error:?}"),
+            }
+        }
+        assert_eq!(salvaged > 0, !refused, "errno {errno}");
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_of_a_segment_file_cost_nothing() {
+    let mut files = alike();
+    let name = first_segment_file(&files);
+    let len = files[&name].len();
+    Arc::make_mut(files.get_mut(&name).unwrap()).extend_from_slice(b"appended by somebody");
+    let verified = Database::verify_on(&memory(&files), &options()).unwrap();
+    assert_eq!(verified.damages.len(), 1, "{verified:?}");
+    let damage = &verified.damages[0];
+    assert_eq!((damage.file(), damage.offset()), (Some(name.as_str()), Some(len as u64)));
+    assert!(damage.to_string().contains("20 bytes"), "{damage}");
+    let (found, report) = repair(&files);
+    assert_eq!((report.lost.len(), report.salvaged), (0, 80), "{report:?}");
+    assert_eq!((found["one"].len(), found["two"].len()), (40, 40));
+}
+
+/// Only the segments that the cut reached are lost: the manifest tells where the others stand, and with which checksums. So they are where the
+/// header or the footer of the file alone is damaged.
+#[test]
+fn of_a_cut_segment_file_what_is_whole_is_salvaged() {
+    let files = alike();
+    let name = first_segment_file(&files);
+    let len = files[&name].len();
+    let cut = |len: usize| {
+        let mut files = files.clone();
+        Arc::make_mut(files.get_mut(&name).unwrap()).truncate(len);
+        repair(&files)
+    };
+    let (found, report) = cut(len - 1);
+    assert_eq!((report.lost.len(), report.salvaged), (0, 80), "the footer alone is cut: {report:?}");
+    assert_eq!((found["one"].len(), found["two"].len()), (40, 40));
+    let (found, report) = cut(len * 2 / 3);
+    assert_eq!((found["one"].len(), report.lost.len()), (40, 1), "{report:?}");
+    assert_eq!((report.lost[0].collection.as_str(), report.lost[0].rows), ("two", 38), "{report:?}");
+    for at in [20, len - 6] {
+        let mut files = files.clone();
+        Arc::make_mut(files.get_mut(&name).unwrap())[at] ^= 1;
+        let (_, report) = repair(&files);
+        assert_eq!((report.lost.len(), report.salvaged), (0, 80), "byte {at}: {report:?}");
+    }
+}
+
+/// A message states what to do once, and the right thing: what the next open for writing writes anew needs no repair, and what a repair could not
+/// save none either.
+#[test]
+fn remedies_are_right_and_stated_once() {
+    let files = alike();
+    let manifest = files.keys().find(|name| name.starts_with("MANIFEST")).unwrap().clone();
+    let used = if files["FLOOR"][64] > files["FLOOR"][4096 + 64] { 0 } else { 4096 };
+    for (name, at, remedy) in [
+        ("LOCK", 3, "(opening for writing mends it)"),
+        ("FLOOR", 4096 - used + 70, "mends it)"),
+        (&*manifest, 90, "(opening for writing mends it)"),
+    ] {
+        let mut damaged = files.clone();
+        let bytes = Arc::make_mut(damaged.get_mut(name).unwrap());
+        bytes.resize(bytes.len().max(64), 0);
+        bytes[at] ^= 0x55;
+        let storage = memory(&damaged);
+        let report = Database::verify_on(&storage, &options()).unwrap();
+        assert!(report.damages.len() == 1 && report.damages[0].to_string().ends_with(remedy), "{name}: {report:?}");
+        Database::open_on(Arc::new(storage.clone()), options()).unwrap().close().unwrap();
+        assert!(Database::verify_on(&storage, &options()).unwrap().damages.is_empty(), "{name}: opening did not mend it");
+    }
+    let killed = support::subjects::killed();
+    let log = killed.tail.as_ref().unwrap();
+    let mut damaged = killed.files.clone();
+    Arc::make_mut(damaged.get_mut(log).unwrap())[12_288 + 40] ^= 1;
+    let error = Database::open_read_only_on(Arc::new(memory(&damaged)), options()).unwrap_err().to_string();
+    assert_eq!(error.matches("restore").count(), 1, "{error}");
+    assert!(error.contains("were proven durable (restore"), "{error}");
+    let name = first_segment_file(&damaged);
+    damaged.remove(&name);
+    let (_, report) = repair(&damaged);
+    assert!(report.lost.len() > 1 && report.lost.iter().all(|lost| !lost.reason.contains("salvage the rest")), "{report:?}");
+}
