@@ -264,16 +264,18 @@ impl Machine {
         Ok(())
     }
 
-    /// No byte of the purged vectors is in any file but those that the receipt names. Only vectors count that no other record ever had.
+    /// No byte of the purged vectors is in any file but those that the receipt names. Only vectors count with two elements that no other record ever
+    /// had: small numbers stand everywhere.
     fn must_be_gone(&self, name: &str, ids: &[Vec<u8>], excepted: &[String]) {
         let contents = self.disk.contents();
         let before = &self.history[self.history.len() - 2].state[name];
         for (id, record) in ids.iter().filter_map(|id| before.rows.get_key_value(id)) {
             let states = self.past.iter().chain(&self.history).flat_map(|model| &model.state);
             let rows = states.flat_map(|(coll, held)| held.rows.iter().map(move |(id, record)| (coll, id, record)));
-            let mut others = rows.filter(|(coll, other, _)| (coll.as_str(), *other) != (name, id)).map(|(.., other)| other);
-            let plain = record.bits.windows(2).all(|pair| pair[0] == pair[1]);
-            if record.bits.len() < 3 || plain || others.any(|other| other.bits.starts_with(&record.bits)) {
+            let others = rows.filter(|(coll, other, _)| (coll.as_str(), *other) != (name, id)).map(|(.., other)| other);
+            let common: BTreeSet<u32> = others.flat_map(|other| &other.bits).copied().chain([0]).collect();
+            let own: BTreeSet<u32> = record.bits.iter().filter(|bits| !common.contains(bits)).copied().collect();
+            if own.len() < 2 {
                 continue;
             }
             let bytes: Vec<u8> = record.bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
