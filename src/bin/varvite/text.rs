@@ -41,7 +41,12 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A number of things: "1 record", "2,000 records".
 pub(crate) fn counted(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+    let ending = match (number, thing.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{ending}", grouped(number))
 }
 
 /// A distance; very large and very small ones with an exponent.

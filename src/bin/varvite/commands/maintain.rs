@@ -104,7 +104,7 @@ fn print_json(infos: &[CollectionInfo], stats: &varvite::Stats, out: &mut dyn Wr
     Ok(())
 }
 
-/// Check every byte of a database; exit code 3 if any is damaged
+/// Check every byte of a database that is used; exit code 3 if any is damaged
 #[derive(Args)]
 pub(crate) struct Verify {
     /// Directory of the database
@@ -125,21 +125,28 @@ impl Verify {
                 .iter()
                 .map(|damage| json!({"file": damage.file(), "offset": damage.offset(), "message": damage.to_string()}))
                 .collect();
-            let line = json!({"files": report.files, "bytes": report.bytes, "records": report.records, "damages": damages});
+            let line = json!({"files": report.files, "bytes": report.bytes, "records": report.records, "damages": damages,
+                "orphans": report.orphans, "foreign": report.foreign});
             writeln!(out, "{line}")?;
         } else {
             for damage in &report.damages {
                 writeln!(out, "{damage}")?;
             }
+            for name in &report.orphans {
+                writeln!(out, "'{name}': left by a crash; the next command that writes collects it")?;
+            }
+            for name in &report.foreign {
+                writeln!(out, "'{name}': not of this database; left alone")?;
+            }
             let (files, records) = (counted(report.files, "file"), counted(report.records, "record"));
             let damages = counted(report.damages.len() as u64, "damage");
-            writeln!(out, "verified {files}, {}, {records} in segments: {damages}", size(report.bytes))?;
+            writeln!(out, "verified {files}, {}, {records}: {damages}", size(report.bytes))?;
         }
         match report.damages.len() {
             0 => Ok(()),
             damages => {
                 let (name, places) = (self.database.display(), counted(damages as u64, "place"));
-                Err(Failure::Damage(format!("'{name}' is damaged in {places} (`repair` salvages the rest)")))
+                Err(Failure::Damage(format!("'{name}' is damaged in {places}")))
             }
         }
     }
@@ -147,8 +154,8 @@ impl Verify {
 
 /// Salvage everything undamaged into a new database, and say what was lost; exit code 3 if anything was
 ///
-/// No process may be writing to the damaged database, which is only read. With --json, "complete" tells whether nothing was lost; "rows" is 0
-/// where nobody can know how many records there were.
+/// No process may be writing to the damaged database, which is only read. With --json, "complete" tells whether nothing was lost; "rows"
+/// counts records of segments, "batches" those of a log, and either is 0 where nobody can know.
 #[derive(Args)]
 #[command(after_help = "Examples:
   varvite repair db salvaged
@@ -187,9 +194,15 @@ impl Repair {
             return Ok(());
         }
         let rows = report.lost.iter().map(|loss| loss.rows).sum::<u64>();
-        let least = if report.lost.iter().any(|loss| loss.rows == 0) { "at least " } else { "" };
-        let (from, to, rows) = (self.database.display(), self.target.display(), counted(rows, "record"));
-        Err(Failure::Damage(format!("{least}{rows} of '{from}' could not be salvaged into '{to}'")))
+        let batches = report.lost.iter().map(|loss| loss.batches).sum::<u64>();
+        let known = [(rows, "record"), (batches, "batch")].into_iter().filter(|(count, _)| *count > 0);
+        let mut lost = known.map(|(count, what)| counted(count, what)).collect::<Vec<_>>().join(" and ");
+        if lost.is_empty() {
+            lost = "something".to_owned();
+        }
+        let least = if report.lost.iter().any(|loss| loss.rows == 0 && loss.batches == 0) { "at least " } else { "" };
+        let (from, to) = (self.database.display(), self.target.display());
+        Err(Failure::Damage(format!("{least}{lost} of '{from}' could not be salvaged into '{to}'")))
     }
 
     fn print_json(&self, report: &RepairReport, out: &mut dyn Write) -> Outcome {
@@ -198,7 +211,10 @@ impl Repair {
         let lost: Vec<_> = report
             .lost
             .iter()
-            .map(|loss| json!({"collection": loss.collection, "rows": loss.rows, "ids": shown(&loss.ids), "reason": loss.reason}))
+            .map(|loss| {
+                json!({"collection": loss.collection, "rows": loss.rows, "batches": loss.batches,
+                "ids": shown(&loss.ids), "reason": loss.reason})
+            })
             .collect();
         writeln!(out, "{}", json!({"salvaged": report.salvaged, "complete": lost.is_empty(), "lost": lost}))?;
         Ok(())
@@ -207,7 +223,11 @@ impl Repair {
     fn print(&self, report: &RepairReport, out: &mut dyn Write) -> Outcome {
         writeln!(out, "salvaged {} into '{}'", counted(report.salvaged, "record"), self.target.display())?;
         for loss in &report.lost {
-            let rows = if loss.rows == 0 { "an unknown number of records".to_owned() } else { counted(loss.rows, "record") };
+            let rows = match (loss.rows, loss.batches) {
+                (0, 0) => "an unknown number of records".to_owned(),
+                (0, batches) => counted(batches, "batch"),
+                (rows, _) => counted(rows, "record"),
+            };
             let place = if loss.collection.is_empty() { "an unknown collection".to_owned() } else { format!("'{}'", loss.collection) };
             writeln!(out, "lost {rows} of {place}: {}", loss.reason)?;
             for id in &loss.ids {
