@@ -270,7 +270,7 @@ fn a_refused_export_keeps_what_was_there() {
     let bench = Bench::with_records();
     bench.ok(&["put", "db", "c", "two\nlines", "--vector", "1,1"]);
     bench.write("o.npy", b"older");
-    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids", "--force"]);
+    let refused = bench.run(&["export", "db", "c", "--vectors", "o.npy", "--ids", "o.ids"]);
     assert!(refused.code == 1 && refused.err.contains(r"two\nlines"), "{refused:?}");
     assert_eq!(bench.read("o.npy"), b"older");
     assert!(!bench.path("o.ids").exists());
@@ -287,11 +287,11 @@ fn an_export_replaces_only_what_it_was_told_to() {
         |vectors: &str, ids: &str, more: &[&str]| bench.run(&[&["export", "db", "c", "--vectors", vectors, "--ids", ids], more].concat());
     bench.write("o.npy", b"older");
     fs::set_permissions(bench.path("o.npy"), fs::Permissions::from_mode(0o600)).unwrap();
-    let refused = export("o.npy", "o.ids", &[]);
-    assert!(refused.code == 1 && refused.err.contains("'o.npy' exists already (--force"), "{refused:?}");
+    let refused = export("o.npy", "o.ids", &["--no-clobber"]);
+    assert!(refused.code == 1 && refused.err.contains("'o.npy' exists already, and --no-clobber"), "{refused:?}");
     assert_eq!(bench.read("o.npy"), b"older");
     symlink("o.npy", bench.path("link.npy")).unwrap();
-    assert_eq!(export("link.npy", "o.ids", &["--force"]).code, 0);
+    assert_eq!(export("link.npy", "o.ids", &[]).code, 0);
     assert!(bench.read("o.npy").starts_with(b"\x93NUMPY") && bench.path("link.npy").is_symlink());
     assert_eq!(fs::metadata(bench.path("o.npy")).unwrap().permissions().mode() & 0o777, 0o600);
     // Neither straight nor through a link into a database.
@@ -306,7 +306,7 @@ fn an_export_replaces_only_what_it_was_told_to() {
         ("dangling.npy", "n.ids", "link to nothing"),
         ("n.npy", "/dev/null", "not a regular file"),
     ] {
-        let refused = export(vectors, ids, &["--force"]);
+        let refused = export(vectors, ids, &[]);
         assert!(refused.code == 1 && refused.err.contains(reason), "{vectors} {ids}: {refused:?}");
     }
     assert_eq!(bench.read("db/FLOOR"), floor);
@@ -329,7 +329,7 @@ fn pipes_and_devices_are_refused_and_not_waited_for() {
         &["search", "db", "c", "--vector", "pipe.npy"],
         &["put", "db", "c", "x", "--vector", "pipe.npy"],
         &["delete", "db", "c", "--ids", "pipe"],
-        &["export", "db", "c", "--vectors", "pipe.npy", "--ids", "o.ids", "--force"],
+        &["export", "db", "c", "--vectors", "pipe.npy", "--ids", "o.ids"],
     ] {
         let refused = bench.run(arguments);
         assert!(refused.code == 1 && refused.err.contains("not a regular file"), "{arguments:?}: {refused:?}");
@@ -490,7 +490,7 @@ fn bad_commands_are_refused_and_change_nothing() {
         (&["export", "db", "c", "--vectors", "o.npy", "--ids", "."], 1, "directory"),
         (&["export", "db", "c", "--vectors", "o.txt", "--ids", "o.ids"], 2, "does not end in .npy"),
         (&["export", "db", "c", "--vectors", "db/FLOOR.npy", "--ids", "o.ids"], 1, "inside the database"),
-        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "db/FLOOR", "--force"], 1, "inside the database"),
+        (&["export", "db", "c", "--vectors", "o.npy", "--ids", "db/FLOOR"], 1, "inside the database"),
         (&["checkpoint", "db", "db/inside"], 1, "inside the database"),
         (&["checkpoint", "db", "db/in/side"], 1, "inside the database"),
         (&["repair", "db", "db/inside"], 1, "inside the database"),

@@ -93,16 +93,16 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Begins a file. One that exists is replaced only if `force` says so; it keeps its permissions.
-    pub(crate) fn create(name: &Path, force: bool) -> Outcome<Self> {
+    /// Begins a file. One that exists is replaced if `replaces` says so, and keeps its permissions.
+    pub(crate) fn create(name: &Path, replaces: bool) -> Outcome<Self> {
         let failed = |error| Failure::file("create", name, &error);
         refuse_inside_database(name)?;
         let target = resolve(name)?;
         let existing = match fs::metadata(&target) {
             Ok(metadata) => {
                 refuse_special(name, &metadata)?;
-                if !force {
-                    return Err(Failure::exists(format!("'{}' exists already (--force replaces it)", name.display())));
+                if !replaces {
+                    return Err(Failure::exists(format!("'{}' exists already, and --no-clobber keeps it", name.display())));
                 }
                 Some(metadata)
             }
@@ -110,13 +110,8 @@ impl Staged {
             Err(error) => return Err(failed(error)),
         };
         let (file, temporary) = create_beside(&target).map_err(failed)?;
-        let staged = Self {
-            out: BufWriter::with_capacity(1 << 18, file),
-            name: name.to_owned(),
-            target,
-            temporary: Some(temporary),
-            replaces: existing.is_some(),
-        };
+        let staged =
+            Self { out: BufWriter::with_capacity(1 << 18, file), name: name.to_owned(), target, temporary: Some(temporary), replaces };
         if let Some(metadata) = existing {
             staged.out.get_ref().set_permissions(metadata.permissions()).map_err(failed)?;
         }

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:
   varvite export db verses --vectors verses.npy --ids verses.ids --records verses.jsonl
-  varvite export db verses --vectors verses.npy --ids verses.hex --id-encoding hex --force")]
+  varvite export db verses --vectors verses.npy --ids verses.hex --id-encoding hex --no-clobber")]
 pub(crate) struct Export {
     #[command(flatten)]
     place: Place,
@@ -37,9 +37,9 @@ pub(crate) struct Export {
     /// Where texts and metadata go, one JSON object a line, in the same order
     #[arg(long, value_name = "FILE.jsonl")]
     records: Option<PathBuf>,
-    /// Replace files that exist already. Files of a database are never replaced
+    /// Refuse if one of the files exists already; without it files are replaced, but never those of a database
     #[arg(long)]
-    force: bool,
+    no_clobber: bool,
     #[command(flatten)]
     id_options: IdOptions,
     /// Report as one JSON object
@@ -55,9 +55,9 @@ impl Export {
         }
         let collection = read(&self.place)?;
         let mut files = Files {
-            vectors: Staged::create(&self.vectors, self.force)?,
-            ids: Staged::create(&self.ids, self.force)?,
-            records: self.records.as_deref().map(|path| Staged::create(path, self.force)).transpose()?,
+            vectors: Staged::create(&self.vectors, !self.no_clobber)?,
+            ids: Staged::create(&self.ids, !self.no_clobber)?,
+            records: self.records.as_deref().map(|path| Staged::create(path, !self.no_clobber)).transpose()?,
         };
         files.check_apart()?;
         let count = self.write(&collection, &mut files)?;
