@@ -280,6 +280,19 @@ fn a_refused_export_keeps_what_was_there() {
 
 #[test]
 #[cfg(unix)]
+fn arguments_that_are_no_text_are_a_usage_error() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::with_records();
+    let id = std::ffi::OsStr::from_bytes(b"\xff");
+    let refused =
+        Command::new(env!("CARGO_BIN_EXE_varvite")).current_dir(bench.path("")).args(["get", "db", "c"]).arg(id).arg("--json").output();
+    let refused = refused.unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(refused.stderr.starts_with(b"{\"error\""), "{refused:?}");
+}
+
+#[test]
+#[cfg(unix)]
 fn an_export_replaces_only_what_it_was_told_to() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let bench = Bench::with_records();

@@ -1,4 +1,4 @@
-//! Names in a database's directory: `LOCK`, `FLOOR`, `MANIFEST-<n>`, `log-<n>`, `seg-<n>`, `tmp-<anything>`; n in
+//! Names in a database's directory: `LOCK`, `FLOOR`, `MANIFEST-<n>`, `log-<n>`, `seg-<n>`, `tmp-<any of these>`; n in
 //! decimal from 1, with zeros in front to 8 digits.
 
 use std::fmt;
@@ -35,13 +35,19 @@ impl FileName {
         match name {
             LOCK => Self::Lock,
             FLOOR => Self::Floor,
-            _ if name.starts_with(TEMPORARY_PREFIX) => Self::Temporary,
+            _ if name.strip_prefix(TEMPORARY_PREFIX).is_some_and(|name| Self::parse(name).is_ours()) => Self::Temporary,
             _ => numbered(MANIFEST_PREFIX)
                 .map(Self::Manifest)
                 .or_else(|| numbered(LOG_PREFIX).map(Self::Log))
                 .or_else(|| numbered(SEGMENT_PREFIX).map(Self::Segment))
                 .unwrap_or(Self::Foreign),
         }
+    }
+}
+
+impl FileName {
+    fn is_ours(self) -> bool {
+        !matches!(self, Self::Foreign | Self::Temporary)
     }
 }
 
@@ -94,7 +100,10 @@ mod tests {
             ("seg-99999999", FileName::Segment(99_999_999)),
             ("seg-100000000", FileName::Segment(100_000_000)),
             ("log-18446744073709551615", FileName::Log(u64::MAX)),
-            ("tmp-", FileName::Temporary),
+            ("tmp-", FileName::Foreign),
+            ("tmp-notes", FileName::Foreign),
+            ("tmp-tmp-LOCK", FileName::Foreign),
+            ("tmp-LOCK", FileName::Temporary),
             ("tmp-MANIFEST-00000001", FileName::Temporary),
         ] {
             assert_eq!(FileName::parse(name), expected, "{name}");

@@ -140,7 +140,8 @@ fn explain(error: &clap::Error) -> ExitCode {
             Err(failure) => complain(&failure),
         };
     }
-    let text = with_fitting_tip(error.to_string(), &env::args().collect::<Vec<_>>());
+    let text =
+        with_fitting_tip(error.to_string(), &env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     if wants_json() {
         let message = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
