@@ -80,7 +80,10 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     let mut doubtful = BTreeSet::new();
     for entry in &manifest.collections {
         let meta = Arc::new(CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric });
-        let runs = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful).into_iter().map(|live| vec![live]).collect();
+        let runs = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful)
+            .into_iter()
+            .map(|live| std::iter::once(live).collect())
+            .collect();
         catalog.collections.insert(entry.id, Arc::clone(&meta));
         catalog.next_ordinals.insert(entry.id, entry.next_ordinal);
         collections.insert(entry.id, Arc::new(CollectionVersion { meta, next_ordinal: entry.next_ordinal, runs }));
