@@ -95,3 +95,19 @@ fn a_load_of_many_pieces_finds_what_recurs_in_any_of_them() {
         assert_eq!(docs.count().unwrap(), 4_000);
     }
 }
+
+/// With no budget at all every record of a load was a file, and every write ended its log.
+#[test]
+fn budgets_of_nothing_are_raised_to_what_works() {
+    let db = Database::in_memory(Options { memtable_bytes: 0, merge_bytes: 0, ..inline() }).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.bulk_load((0..1_000).map(|step| (format!("{step:06}"), Fields::from(vec![1.0, 0.0]))), DuplicatePolicy::Refuse).unwrap();
+    let segments = db.stats().unwrap().collections[0].segments;
+    assert!(segments < 40, "{segments} segments of 1,000 records");
+    let db = Database::in_memory(Options { log_bytes: 0, ..inline() }).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    for step in 0..100 {
+        docs.upsert(format!("{step:06}"), &[2.0, 0.0]).unwrap();
+    }
+    assert_eq!((docs.count().unwrap(), db.stats().unwrap().flushes), (100, 0));
+}

@@ -135,7 +135,7 @@ impl Database {
                 "this is a network file system, whose locks may not hold: set `allow_network_file_system` to use it",
             ));
         }
-        let Opened { shared, lock, beacon, damages } = open_writable(storage, options)?;
+        let Opened { shared, lock, beacon, damages } = open_writable(storage, options.with_floors())?;
         let committer = Arc::new(Committer::new(Arc::clone(&shared), beacon));
         let threads = shared.options.background == Background::Threads;
         let workers = if threads { background::start(&shared, &committer)? } else { Vec::new() };
