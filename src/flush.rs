@@ -64,10 +64,11 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     let new_segments: Vec<_> = outputs.segments().cloned().collect();
     let bytes = outputs.bytes();
     let added = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
-    let edited = version_segments(&version, &edits);
+    // No other version can come while the publisher is locked: what is found here need not be looked for under the writer's lock.
+    let edited = replaced(&view.version, &edits);
     outputs.published();
-    publisher.publish(shared, Draft { version, added, spare, retire: Some(frozen.log), loaded: None }, |newest| {
-        carry_pending(newest, frozen, &edited);
+    publisher.publish(shared, Draft { version, added, spare, retire: Some(frozen.log), loaded: None }, |_| {
+        carry_pending(frozen, &edited);
         for (piece, live) in placed.iter().zip(&new_segments) {
             // Rows that a newer memtable superseded meanwhile.
             for (row, memory) in piece.rows.iter().enumerate() {
@@ -102,7 +103,7 @@ fn write<'a>(shared: &'a Shared, publisher: &Publisher, view: &View, frozen: &Fr
     let kept = rehome_kills(shared, publisher, outputs.file()?, &edited)?;
     outputs.finish_file_if(placed.iter().any(|piece| piece.file == file) || kept.files().contains(&file))?;
     let new_segments: Vec<_> = outputs.segments().cloned().collect();
-    let version = compose(frozen, &kept, &placed, &new_segments);
+    let version = compose(frozen, &view.version, &kept, &placed, &new_segments);
     Ok(Written { placed, version, edits, outputs })
 }
 
@@ -169,30 +170,42 @@ fn write_flush_kills(shared: &Shared, outputs: &mut Outputs<'_>, version: &Versi
     Ok(edits)
 }
 
-/// The version after the flush: dropped collections gone, new ones there, new segments in the runs that have room for them.
-fn compose(frozen: &Frozen, kept: &Version, placed: &[Piece], new_segments: &[Arc<LiveSegment>]) -> Version {
+/// The version after the flush: dropped collections gone, new ones there, new segments in the runs that have room for them. What nothing
+/// happened to is shared with the version before.
+fn compose(frozen: &Frozen, before: &Version, kept: &Version, placed: &[Piece], new_segments: &[Arc<LiveSegment>]) -> Version {
+    let mut added: BTreeMap<CollectionId, Vec<Arc<LiveSegment>>> = BTreeMap::new();
+    for (piece, live) in placed.iter().zip(new_segments) {
+        added.entry(piece.collection).or_default().push(Arc::clone(live));
+    }
     let mut collections = BTreeMap::new();
     for meta in frozen.catalog.collections.values() {
-        let runs = kept.collections.get(&meta.id).map(|collection| collection.runs.clone()).unwrap_or_default();
-        let added = placed.iter().zip(new_segments).filter(|(piece, _)| piece.collection == meta.id).map(|(_, live)| Arc::clone(live));
         let next_ordinal = frozen.catalog.next_ordinals.get(&meta.id).copied().unwrap_or_default();
-        let collection = CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs: arrange(runs, added) };
-        collections.insert(meta.id, Arc::new(collection));
+        let (old, added) = (kept.collections.get(&meta.id), added.remove(&meta.id).unwrap_or_default());
+        let is_same = |old: &&Arc<CollectionVersion>| {
+            let untouched = before.collections.get(&meta.id).is_some_and(|before| Arc::ptr_eq(before, old));
+            untouched && added.is_empty() && old.next_ordinal == next_ordinal && old.meta == *meta
+        };
+        let collection = old.filter(is_same).cloned().unwrap_or_else(|| {
+            let runs = arrange(old.map(|old| old.runs.clone()).unwrap_or_default(), added);
+            Arc::new(CollectionVersion { meta: Arc::clone(meta), next_ordinal, runs })
+        });
+        collections.insert(meta.id, collection);
     }
     Version { flushed_through: frozen.sequence, collections }
 }
 
-fn version_segments(version: &Version, edits: &Edits) -> Vec<Arc<LiveSegment>> {
-    version.segments().filter(|live| edits.contains_key(&live.entry.id)).cloned().collect()
+/// Segments as they were, with what they are replaced by.
+type Replaced<'a> = Vec<(&'a Arc<LiveSegment>, Arc<LiveSegment>)>;
+
+fn replaced<'a>(old: &'a Version, edits: &Edits) -> Replaced<'a> {
+    old.segments().filter_map(|live| Some((live, edits.get(&live.entry.id)?.clone()?))).collect()
 }
 
 /// Kills that newer writes caused in segments which this flush gave a new kill set.
-fn carry_pending(newest: &View, frozen: &Frozen, edited: &[Arc<LiveSegment>]) {
-    for live in edited {
-        if let Some(old) = newest.version.segment(live.entry.id) {
-            for (row, sequence) in old.pending.after(frozen.sequence, 0..u32::MAX) {
-                live.pending.insert(row, sequence);
-            }
+fn carry_pending(frozen: &Frozen, edited: &Replaced<'_>) {
+    for (old, live) in edited {
+        for (row, sequence) in old.pending.after(frozen.sequence, 0..u32::MAX) {
+            live.pending.insert(row, sequence);
         }
     }
 }

@@ -19,7 +19,8 @@ pub enum Durability {
     /// After its bytes are handed to the operating system: they survive a kill of the process, not a power cut.
     /// `Commit::wait` makes them durable.
     Buffered,
-    /// Like `Buffered`, and synced in the background at least this often.
+    /// Like `Buffered`, and synced by a thread of the database at most this long after (or with a later write that is synced). With
+    /// [`Background::Inline`] there is no thread: nothing is synced before the first write after that time, `Commit::wait` or the close.
     Interval(Duration),
 }
 
@@ -52,7 +53,8 @@ pub enum Background {
     /// Threads of the database.
     #[default]
     Threads,
-    /// The writer that makes them due, before its write returns. Deterministic; for tests and single-threaded places.
+    /// The writer that makes them due, before its write returns. Deterministic; for tests and single-threaded places. Nothing happens by
+    /// itself: while nobody writes, no interval is kept, nothing is flushed, and deleted records stay where they are.
     Inline,
 }
 
@@ -67,9 +69,11 @@ pub enum Background {
 pub struct Options {
     /// Default durability of writes.
     pub durability: Durability,
-    /// Budget of all memtables, in bytes. Larger: less write amplification, more memory, longer recovery. Default 64 MiB.
+    /// Budget of all memtables, in bytes, and of each piece of a bulk load. Larger: less write amplification, more memory, longer recovery;
+    /// below 256 KiB, which is what a memtable begins with, every few writes are flushed. At least 4 KiB are taken, else every record of a
+    /// bulk load would be a file. Default 64 MiB.
     pub memtable_bytes: usize,
-    /// Budget of all log files, in bytes. Default 128 MiB.
+    /// Budget of all log files, in bytes. At least 1 MiB is taken: with less, every write would end its log. Default 128 MiB.
     pub log_bytes: u64,
     /// Memory of one merge beside its vectors (ids, index, payloads of the segment being built), in bytes: where it is used up, the segment
     /// ends. At least 64 KiB are taken. Default 16 MiB.
@@ -87,6 +91,9 @@ pub struct Options {
     /// How long deleted records may stay in the files, logs included: after a quarter of it the log is retired, after a third of it a segment is
     /// rewritten, which leaves time for the work. What updates superseded goes in the same way once writes pause; while they go on, it goes when
     /// room is needed. Shorter: more writing where deletes are few and scattered. `Collection::purge` erases at once. Default 60 s.
+    ///
+    /// With [`Background::Inline`] it is looked at after a write only, and files are rewritten when a write has caused a flush. A file with a
+    /// damaged segment stays as it is, deleted records in it included, until `repair`.
     pub erase_after: Duration,
     /// Whether a missing database is created by `open`. Default yes.
     pub create_if_missing: bool,
@@ -122,6 +129,13 @@ impl Options {
     /// Memory of one merge, in bytes: with less, segments would be too small to be of use.
     pub(crate) fn merge_memory(&self) -> usize {
         self.merge_bytes.max(64 << 10)
+    }
+
+    /// The same with budgets large enough to work with.
+    pub(crate) fn with_floors(mut self) -> Self {
+        self.memtable_bytes = self.memtable_bytes.max(4 << 10);
+        self.log_bytes = self.log_bytes.max(1 << 20);
+        self
     }
 
     /// The same with another default durability.

@@ -19,7 +19,7 @@ use support::{
     machine::{open, options},
 };
 use varvite::{
-    Background, Database, Durability, ErrorKind, Metric, Options, PurgeReceipt,
+    Background, Database, DuplicatePolicy, Durability, ErrorKind, Fields, Metric, Options, PurgeReceipt,
     io::{Storage, simulated::SimulatedDisk},
 };
 
@@ -40,6 +40,16 @@ fn ends(work: impl FnOnce() + Send + 'static) {
     thread.join().unwrap();
 }
 
+/// Flips a bit of what stands in the first segment file.
+fn flip(directory: &Path, needle: &[u8]) {
+    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("seg-")).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+}
+
 /// Three collections in one segment file; a row of `damaged` cannot be read.
 fn damaged(directory: &Path) -> Database {
     let mark = [1234.5_f32, 8765.25];
@@ -52,13 +62,7 @@ fn damaged(directory: &Path) -> Database {
         }
     }
     db.close().unwrap();
-    let needle: Vec<u8> = mark.iter().flat_map(|element| element.to_le_bytes()).collect();
-    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let file = files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("seg-")).unwrap();
-    let mut bytes = fs::read(&file).unwrap();
-    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
-    bytes[at] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    flip(directory, &mark.map(f32::to_le_bytes).concat());
     let db = Database::open(directory, inline()).unwrap();
     assert!(db.collection("damaged").unwrap().delete([1]).unwrap());
     assert_eq!(db.compact().unwrap_err().kind(), ErrorKind::Corruption);
@@ -92,6 +96,36 @@ fn a_purge_does_not_vouch_for_a_file_that_stays() {
         let stays = stays.expect("a file that stays");
         assert!(directory.path().join(&stays).exists() && !receipt.files_rewritten.contains(&stays), "{receipt:?}");
     }
+}
+
+/// Simpler rule: writers wait while files hold too much that is dead. What a damaged segment holds nobody frees: every write waited a second.
+#[test]
+fn writers_do_not_wait_for_what_a_damaged_segment_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path(), inline()).unwrap();
+    let docs = db.create_collection("docs", 64, Metric::L2).unwrap();
+    let vector = |number: u32| vec![if number == 5 { 1234.5 } else { 0.5 }; 64];
+    let entries = (0..8_000_u32).map(|number| (number.to_be_bytes(), Fields::from(vector(number))));
+    docs.bulk_load(entries, DuplicatePolicy::Refuse).unwrap();
+    db.close().unwrap();
+    flip(directory.path(), &1234.5_f32.to_le_bytes());
+    let db = Database::open(directory.path(), inline()).unwrap();
+    for number in 10..8_000_u32 {
+        db.collection("docs").unwrap().durability(Durability::Buffered).delete(number.to_be_bytes()).unwrap();
+    }
+    db.close().unwrap();
+    let threads = Options { memtable_bytes: 64 << 10, erase_after: LONG * 60, ..Options::default() };
+    let db = Database::open(directory.path(), threads).unwrap();
+    assert_eq!(db.compact().unwrap_err().kind(), ErrorKind::Corruption);
+    db.wait_idle().unwrap();
+    let stats = db.stats().unwrap();
+    assert!(stats.total_bytes > stats.live_bytes * 10, "{stats:?}");
+    let docs = db.collection("docs").unwrap();
+    for number in 0..20_u32 {
+        docs.upsert((10_000 + number).to_be_bytes(), &[1.0; 64]).unwrap();
+    }
+    let stalled = db.stats().unwrap().stall_time;
+    assert!(stalled < Duration::from_secs(1), "20 writes waited {stalled:?} for nothing");
 }
 
 /// Simpler rule: sixteen small neighbours are joined. Where memory ends the segments, what comes out is sixteen small neighbours.

@@ -41,6 +41,8 @@ pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
         let damaged: Vec<SegmentId> = inputs.filter(|live| !live.segment.verify().is_empty()).map(|live| live.entry.id).collect();
         event!(segments = damaged.len(), "damaged segments set aside");
         shared.set_aside(&damaged);
+        // Writers must not wait for what will not be freed.
+        shared.publisher.lock().measure(shared, &shared.view().version);
     }
     result
 }

@@ -101,7 +101,8 @@ fn compact_loop(shared: &Shared) {
         report(shared, &result.as_ref().map(|_| ()).map_err(Clone::clone), Work::Compaction);
         match result {
             Ok(true) => examined = None,
-            Ok(false) => {}
+            Ok(false) if shared.is_compact() => {}
+            Ok(false) => shared.note_compact(state.0),
             Err(_) => shared.pause(RETRY_AFTER),
         }
     }

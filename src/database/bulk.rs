@@ -11,7 +11,7 @@ use crate::{
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
     version::{
         CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, Loaded, NamedFile, OutputFile, Pending,
-        Publisher, Shared, Version, arrange, rehome_kills, write_kills,
+        Publisher, Run, Shared, Version, arrange, rehome_kills, write_kills,
     },
     write::check_vector,
 };
@@ -198,8 +198,9 @@ fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy
     let kills = find_kills(view.version.collections.get(&id).map(|version| &**version), &segments, policy)?;
     let mut output = OutputFile::create(shared)?;
     let mut edits = HashMap::new();
+    let present = view.version.by_id();
     for (segment, rows) in kills.existing {
-        let Some(live) = view.version.segment(segment) else { continue };
+        let Some(live) = present.get(&segment) else { continue };
         let dead = Arc::new(live.kills.union(rows));
         let with = KillsOf { set: dead, deleted: false };
         edits.insert(segment, write_kills(shared, &mut output, live, with, Arc::new(Pending::default()))?);
@@ -254,12 +255,12 @@ fn loaded_ordinals(loaded: &[Arc<LiveSegment>]) -> Result<Ordinal> {
 /// Finds every id of the load that exists, or recurs in a later piece of it.
 fn find_kills(existing: Option<&CollectionVersion>, segments: &[&Arc<LiveSegment>], policy: DuplicatePolicy) -> Result<Kills> {
     let mut kills = Kills::default();
-    for (index, live) in segments.iter().enumerate() {
+    let mut later = Later::default();
+    for live in segments.iter().rev() {
         let mut cursor: Cursor = live.segment.cursor(0);
         while let Some(row) = cursor.advance()? {
             let id = cursor.id();
-            let later = segments.get(index + 1..).unwrap_or_default();
-            let recurs = later.iter().map(|later| later.segment.find(id)).find_map(|found| found.transpose()).transpose()?.is_some();
+            let recurs = later.holds(id)?;
             let present = match existing {
                 Some(version) if !recurs => version.find(id, u64::MAX)?,
                 _ => None,
@@ -280,8 +281,30 @@ fn find_kills(existing: Option<&CollectionVersion>, segments: &[&Arc<LiveSegment
                 kills.replaced += 1;
             }
         }
+        later.add(live);
     }
     Ok(kills)
+}
+
+/// The pieces of a load behind one of them, in runs: of pieces that do not overlap, as an ascending load makes them, only one is asked.
+#[derive(Default)]
+struct Later(Vec<Run>);
+
+impl Later {
+    fn add(&mut self, live: &Arc<LiveSegment>) {
+        if !self.0.iter_mut().any(|run| run.insert_disjoint(live)) {
+            self.0.push(Run::from_iter([Arc::clone(live)]));
+        }
+    }
+
+    fn holds(&self, id: &[u8]) -> Result<bool> {
+        for live in self.0.iter().flat_map(|run| run.candidates(id)) {
+            if live.segment.find(id)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn compose(

@@ -131,7 +131,7 @@ impl Database {
     /// As [`Database::open`].
     pub fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
         check_place(&*storage, &options)?;
-        let Opened { shared, lock, beacon, damages } = open_writable(storage, options)?;
+        let Opened { shared, lock, beacon, damages } = open_writable(storage, options.with_floors())?;
         let committer = Arc::new(Committer::new(Arc::clone(&shared), beacon));
         let threads = shared.options.background == Background::Threads;
         let workers = if threads { background::start(&shared, &committer)? } else { Vec::new() };

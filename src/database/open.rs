@@ -97,7 +97,7 @@ fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result
 
 /// A new database without collections, and without a manifest yet: the caller publishes the first one, with whatever it has put there.
 pub(super) fn unpublished(storage: Arc<dyn Storage>, options: Options) -> Result<Shared> {
-    prepare(storage, options, 1).map(|(shared, _)| shared)
+    prepare(storage, options.with_floors(), 1).map(|(shared, _)| shared)
 }
 
 fn prepare(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<(Shared, bool)> {

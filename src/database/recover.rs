@@ -86,7 +86,7 @@ fn open_collection(options: &Options, entry: &CollectionEntry, files: &BTreeMap<
         };
         Ok(Arc::new(LiveSegment::new(opened, *segment, Arc::new(kills), Arc::new(Pending::default()))))
     };
-    let runs = entry.runs.iter().map(|run| run.iter().map(open).collect::<Result<Vec<_>>>()).collect::<Result<Vec<_>>>()?;
+    let runs = entry.runs.iter().map(|run| run.iter().map(open).collect::<Result<_>>()).collect::<Result<Vec<_>>>()?;
     let meta = CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric };
     Ok(CollectionVersion { meta: Arc::new(meta), next_ordinal: entry.next_ordinal, runs })
 }

@@ -94,7 +94,7 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     for entry in &manifest.collections {
         let meta = Arc::new(CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric });
         let segments = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful)?;
-        let runs = segments.into_iter().map(|live| vec![live]).collect();
+        let runs = segments.into_iter().map(|live| std::iter::once(live).collect()).collect();
         catalog.collections.insert(entry.id, Arc::clone(&meta));
         catalog.next_ordinals.insert(entry.id, entry.next_ordinal);
         collections.insert(entry.id, Arc::new(CollectionVersion { meta, next_ordinal: entry.next_ordinal, runs }));
@@ -117,8 +117,8 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
 fn rename_doubles(catalog: &mut Catalog, lost: &mut Vec<Lost>) {
     let mut taken: BTreeSet<String> = catalog.collections.values().map(|meta| meta.name.clone()).collect();
     let mut kept = BTreeSet::new();
-    let all: Vec<Arc<CollectionMeta>> = catalog.collections.values().rev().cloned().collect();
-    for meta in all.iter().filter(|meta| !kept.insert(meta.name.clone())) {
+    let all: Vec<Arc<CollectionMeta>> = catalog.collections.values().cloned().collect();
+    for meta in all.iter().rev().filter(|meta| !kept.insert(meta.name.clone())) {
         let name = free_name(&meta.name, &taken);
         note(lost, &name, 0, format!("another collection is named {:?} too: this one was dropped or renamed, and may be back", meta.name));
         catalog.rename(meta.id, &name);

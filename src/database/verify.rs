@@ -254,7 +254,7 @@ impl Check<'_> {
     fn count(&mut self, manifest: &Manifest, cut: &Cut) {
         // Whatever refuses it is among the damages.
         if let Ok(Recovered { view, .. }) = recover(self.storage, self.options, manifest, cut) {
-            self.report.records = view.catalog.collections.keys().map(|id| view.counts.at(*id, view.visible())).sum();
+            self.report.records = view.catalog.collections.values().map(|meta| view.counts.at(meta.id, view.visible())).sum();
         }
     }
 

@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, cmp::Ordering};
 
+use super::PagedMap;
 use crate::{
     sync::Arc,
     types::{CollectionId, Dimension, Metric, Ordinal},
@@ -14,22 +15,89 @@ pub(crate) struct CollectionMeta {
     pub(crate) metric: Metric,
 }
 
-/// The collections as of the newest batch.
+/// A collection by its name, so that a map needs no copy of that.
+#[derive(Clone, Debug)]
+struct Named(Arc<CollectionMeta>);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(&other.0.name)
+    }
+}
+
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Named {}
+
+/// Collections by number and by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Collections {
+    by_id: PagedMap<CollectionId, Arc<CollectionMeta>>,
+    by_name: PagedMap<Named, ()>,
+}
+
+impl Collections {
+    pub(crate) fn get(&self, id: CollectionId) -> Option<&Arc<CollectionMeta>> {
+        self.by_id.get(&id)
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Arc<CollectionMeta>> {
+        self.by_name.get_entry(name).map(|(named, ())| &named.0)
+    }
+
+    /// Adds a collection, or gives one another name.
+    pub(crate) fn insert(&mut self, id: CollectionId, meta: Arc<CollectionMeta>) {
+        self.remove(id);
+        self.by_name.insert(Named(Arc::clone(&meta)), ());
+        self.by_id.insert(id, meta);
+    }
+
+    fn remove(&mut self, id: CollectionId) {
+        if let Some(meta) = self.by_id.remove(&id)
+            && self.by_name(&meta.name).is_some_and(|named| named.id == id)
+        {
+            self.by_name.remove(meta.name.as_str());
+        }
+    }
+
+    /// All of them, by ascending number.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Arc<CollectionMeta>> {
+        self.by_id.values()
+    }
+}
+
+/// The collections as of the newest batch. A clone shares what neither changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
-    pub(crate) collections: BTreeMap<CollectionId, Arc<CollectionMeta>>,
+    pub(crate) collections: Collections,
     /// First ordinal not yet given, per collection.
-    pub(crate) next_ordinals: BTreeMap<CollectionId, Ordinal>,
+    pub(crate) next_ordinals: PagedMap<CollectionId, Ordinal>,
     pub(crate) next_collection: CollectionId,
 }
 
 impl Catalog {
     pub(crate) fn get(&self, id: CollectionId) -> Option<&Arc<CollectionMeta>> {
-        self.collections.get(&id)
+        self.collections.get(id)
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<CollectionMeta>> {
-        self.collections.values().find(|meta| meta.name == name)
+        self.collections.by_name(name)
     }
 
     pub(crate) fn create(&mut self, meta: CollectionMeta) {
@@ -39,13 +107,14 @@ impl Catalog {
     }
 
     pub(crate) fn remove(&mut self, id: CollectionId) {
-        self.collections.remove(&id);
+        self.collections.remove(id);
         self.next_ordinals.remove(&id);
     }
 
     pub(crate) fn rename(&mut self, id: CollectionId, name: &str) {
-        if let Some(meta) = self.collections.get_mut(&id) {
-            *meta = Arc::new(CollectionMeta { name: name.to_owned(), ..CollectionMeta::clone(meta) });
+        if let Some(meta) = self.get(id) {
+            let renamed = Arc::new(CollectionMeta { name: name.to_owned(), ..CollectionMeta::clone(meta) });
+            self.collections.insert(id, renamed);
         }
     }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LiveSegment, OutputFile, Pending, Shared, Version, View};
 use crate::{
@@ -151,11 +151,22 @@ impl Publisher {
         }
         self.files = files;
         self.note_dead(&version, shared.clock().unix_seconds());
-        let live = version.segments().map(|live| live.live_bytes()).sum();
-        shared.set_space(live, self.files.values().map(|named| named.entry.len).sum());
+        self.measure(shared, &version);
         self.install(shared, Installed { version, spare, retire, loaded }, fill)?;
         self.collect(shared, &unused, retired, manifest.number);
         Ok(())
+    }
+
+    /// Tells the slow-down of writers what the files hold. What stays where it is for the sake of a damaged segment is no part of it: no
+    /// waiting would free that.
+    pub(crate) fn measure(&self, shared: &Shared, version: &Version) {
+        let set_aside = shared.all_set_aside();
+        let (movable, stuck): (Vec<_>, Vec<_>) =
+            version.segments().partition(|live| live.bounds().is_some() && !set_aside.contains(&live.entry.id));
+        let stay: BTreeSet<FileNumber> = stuck.iter().map(|live| live.entry.file).collect();
+        let free = self.files.values().filter(|named| !stay.contains(&named.entry.number)).map(|named| named.entry.len);
+        let beside_stuck = movable.iter().filter(|live| stay.contains(&live.entry.file)).map(|live| live.entry.len);
+        shared.set_space(movable.iter().map(|live| live.live_bytes()).sum(), free.chain(beside_stuck).sum());
     }
 
     fn write(&mut self, shared: &Shared, manifest: &mut Manifest) -> Result<()> {

@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     /// When the active log got its first delete, in microseconds of the clock; 0 without one.
     first_delete: AtomicU64,
     stopping: AtomicBool,
+    /// Manifests published when compaction last found nothing to do.
+    compact_at: AtomicU64,
     /// Bytes of segment files being written.
     unpublished: AtomicU64,
     /// When the next write may start while writes are slowed down.
@@ -118,6 +120,7 @@ impl Shared {
             last_write: AtomicU64::new(0),
             first_delete: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            compact_at: AtomicU64::new(u64::MAX),
             unpublished: AtomicU64::new(0),
             next_write: Mutex::default(),
             signal: Mutex::new(0),
@@ -236,6 +239,21 @@ impl Shared {
 
     pub(crate) fn is_set_aside(&self, segment: SegmentId) -> bool {
         self.set_aside.lock().contains(&segment)
+    }
+
+    pub(crate) fn all_set_aside(&self) -> BTreeSet<SegmentId> {
+        self.set_aside.lock().clone()
+    }
+
+    /// Notes that compaction found nothing to do after so many manifests.
+    pub(crate) fn note_compact(&self, manifests: u64) {
+        self.compact_at.store(manifests, Ordering::Release);
+        self.notify();
+    }
+
+    /// Whether compaction has seen the newest version and has nothing to do: waiting for it is in vain.
+    pub(crate) fn is_compact(&self) -> bool {
+        self.compact_at.load(Ordering::Acquire) == self.counters.manifests.get()
     }
 
     /// Why memtables cannot be emptied, if they cannot.
@@ -363,7 +381,7 @@ impl Shared {
 /// Bytes of segment files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Space {
-    /// What live rows and their indexes occupied at most in the last minute.
+    /// What live rows and their indexes occupied at most in the last minute; without those of damaged segments, here and below.
     pub(crate) live: u64,
     /// What the files occupy.
     pub(crate) total: u64,

@@ -1,6 +1,6 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{CollectionMeta, Pending};
+use super::{CollectionMeta, Pending, Run};
 use crate::{
     error::{Error, Result},
     format::manifest::{CollectionEntry, SegmentEntry},
@@ -63,81 +63,34 @@ impl LiveSegment {
     }
 
     /// Whether all of its ids are below all of another's; `false` where that is not known.
-    fn ends_before(&self, other: &Self) -> bool {
+    pub(super) fn ends_before(&self, other: &Self) -> bool {
         self.bounds().zip(other.bounds()).is_some_and(|((_, last), (first, _))| last < first)
     }
 
     /// Whether the id can stand in it.
-    fn may_hold(&self, id: &[u8]) -> bool {
+    pub(super) fn may_hold(&self, id: &[u8]) -> bool {
         self.bounds().is_none_or(|(first, last)| first <= id && id <= last)
     }
 }
 
-/// The segments of one collection: sorted runs, each of segments disjoint in id range and ascending, as [`arrange`] puts them.
+/// The segments of one collection: sorted runs as [`super::arrange`] puts them.
 ///
 /// Invariant: at most one row of an id is not in a kill set or pending map.
 #[derive(Debug)]
 pub(crate) struct CollectionVersion {
     pub(crate) meta: Arc<CollectionMeta>,
     pub(crate) next_ordinal: Ordinal,
-    pub(crate) runs: Vec<Vec<Arc<LiveSegment>>>,
-}
-
-/// Sorted runs of segments: the *bottom* run first, with what is disjoint from it, then the fewest runs that hold the rest. The order tells
-/// nothing about age: at most one row of an id is alive.
-///
-/// The bottom stays the bottom until another run is twice as large: the others are cut where its segments end.
-pub(crate) fn arrange(
-    mut runs: Vec<Vec<Arc<LiveSegment>>>,
-    added: impl IntoIterator<Item = Arc<LiveSegment>>,
-) -> Vec<Vec<Arc<LiveSegment>>> {
-    let size = |run: &Vec<Arc<LiveSegment>>| run.iter().map(|live| live.entry.len).sum::<u64>();
-    let sizes: Vec<u64> = runs.iter().map(size).collect();
-    let largest = (0..sizes.len()).max_by_key(|index| sizes.get(*index)).unwrap_or(0);
-    if sizes.get(largest) > sizes.first().map(|bytes| bytes * 2).as_ref() {
-        runs.swap(0, largest);
-    }
-    let mut runs = runs.into_iter();
-    let mut bottom = runs.next().unwrap_or_default();
-    let mut rest: Vec<Arc<LiveSegment>> = runs.flatten().chain(added).collect();
-    // Interval partitioning: by first id, each into a run that ends before it; no other arrangement needs fewer runs.
-    rest.sort_by(|a, b| a.bounds().cmp(&b.bounds()));
-    let mut uppers: Vec<Vec<Arc<LiveSegment>>> = Vec::new();
-    for live in rest {
-        if insert_disjoint(&mut bottom, &live) {
-            continue;
-        }
-        let fits = |run: &Vec<Arc<LiveSegment>>| run.last().is_some_and(|last| last.ends_before(&live));
-        match uppers.iter_mut().find(|run| fits(run)) {
-            Some(run) => run.push(live),
-            None => uppers.push(vec![live]),
-        }
-    }
-    std::iter::once(bottom).chain(uppers).filter(|run| !run.is_empty()).collect()
-}
-
-/// Inserts a segment into a run that has room for it; `false` if it overlaps one of the run's, or where any of their bounds is unknown.
-fn insert_disjoint(run: &mut Vec<Arc<LiveSegment>>, live: &Arc<LiveSegment>) -> bool {
-    if live.bounds().is_none() || run.iter().any(|other| other.bounds().is_none()) {
-        return false;
-    }
-    let at = run.partition_point(|other| other.bounds() < live.bounds());
-    let behind = at.checked_sub(1).and_then(|before| run.get(before)).is_none_or(|before| before.ends_before(live));
-    if behind && run.get(at).is_none_or(|after| live.ends_before(after)) {
-        run.insert(at, Arc::clone(live));
-        return true;
-    }
-    false
+    pub(crate) runs: Vec<Run>,
 }
 
 impl CollectionVersion {
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<LiveSegment>> {
-        self.runs.iter().flatten()
+        self.runs.iter().flat_map(|run| run.iter())
     }
 
     /// The run that others are merged into.
     pub(crate) fn bottom(&self) -> Option<&[Arc<LiveSegment>]> {
-        self.runs.first().map(Vec::as_slice)
+        self.runs.first().map(|run| &**run)
     }
 
     pub(crate) fn live_rows(&self) -> u64 {
@@ -146,6 +99,18 @@ impl CollectionVersion {
 
     pub(crate) fn live_bytes(&self) -> u64 {
         self.segments().map(|live| live.live_bytes()).sum()
+    }
+
+    /// See [`Version::edited`]. Most publications change few of the collections: the others are shared.
+    fn edited(self: &Arc<Self>, change: &mut impl FnMut(&Arc<LiveSegment>) -> Option<Option<Arc<LiveSegment>>>) -> Arc<Self> {
+        let changes: Vec<_> = self.segments().map(change).collect();
+        if changes.iter().all(Option::is_none) {
+            return Arc::clone(self);
+        }
+        let mut changes = changes.into_iter();
+        let mut changed = |live: &Arc<LiveSegment>| changes.next().flatten().unwrap_or_else(|| Some(Arc::clone(live)));
+        let runs = self.runs.iter().map(|run| run.iter().filter_map(&mut changed).collect()).filter(|run: &Run| !run.is_empty()).collect();
+        Arc::new(Self { meta: Arc::clone(&self.meta), next_ordinal: self.next_ordinal, runs })
     }
 
     /// The live row of an id. A damaged segment is an error only if no other one holds the id.
@@ -157,13 +122,7 @@ impl CollectionVersion {
     pub(crate) fn probe(&self, id: &[u8], at: Sequence, probes: &mut Probes) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
         let mut damage: Option<Error> = None;
         for run in &self.runs {
-            let candidates = if run.iter().all(|live| live.bounds.is_some()) {
-                let after = run.partition_point(|live| live.bounds().is_some_and(|(first, _)| first <= id));
-                run.get(after.saturating_sub(1)..after).unwrap_or_default()
-            } else {
-                run
-            };
-            for live in candidates.iter().filter(|live| live.may_hold(id)) {
+            for live in run.candidates(id) {
                 probes.asked += 1;
                 match live.segment.find(id) {
                     Ok(Some(row)) => {
@@ -206,20 +165,13 @@ impl Version {
 
     /// A copy in which segments are replaced (`Some(Some)`), dropped (`Some(None)`) or kept (`None`); runs left empty disappear.
     pub(crate) fn edited(&self, mut change: impl FnMut(&Arc<LiveSegment>) -> Option<Option<Arc<LiveSegment>>>) -> Self {
-        let collections = self.collections.iter().map(|(id, collection)| {
-            let runs = collection
-                .runs
-                .iter()
-                .map(|run| run.iter().filter_map(|live| change(live).unwrap_or_else(|| Some(Arc::clone(live)))).collect());
-            let runs: Vec<Vec<_>> = runs.filter(|run: &Vec<_>| !run.is_empty()).collect();
-            let (meta, next_ordinal) = (Arc::clone(&collection.meta), collection.next_ordinal);
-            (*id, Arc::new(CollectionVersion { meta, next_ordinal, runs }))
-        });
+        let collections = self.collections.iter().map(|(id, collection)| (*id, collection.edited(&mut change)));
         Self { flushed_through: self.flushed_through, collections: collections.collect() }
     }
 
-    pub(crate) fn segment(&self, id: SegmentId) -> Option<&Arc<LiveSegment>> {
-        self.segments().find(|live| live.entry.id == id)
+    /// Its segments by their numbers.
+    pub(crate) fn by_id(&self) -> HashMap<SegmentId, &Arc<LiveSegment>> {
+        self.segments().map(|live| (live.entry.id, live)).collect()
     }
 
     /// What the manifest says of the collections.

@@ -78,6 +78,8 @@ impl View {
     }
 
     pub(crate) fn flushed(&self, version: Arc<Version>) -> Self {
-        Self { version, frozen: None, ..self.copy() }
+        // A look at every collection, which a flush takes anyway.
+        let counts = self.counts.latest_of(|id| self.catalog.get(id).is_some());
+        Self { version, frozen: None, counts, ..self.copy() }
     }
 }

@@ -129,10 +129,9 @@ fn resolve_write(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, ba
     }
     let replaces = existing.is_some();
     let existing = existing.unwrap_or_else(|| {
-        let next = group.catalog.next_ordinals.entry(write.collection).or_default();
-        undo.ordinals.push((write.collection, *next));
-        let ordinal = *next;
-        *next = next.saturating_add(1);
+        let ordinal = group.catalog.next_ordinals.get(&write.collection).copied().unwrap_or_default();
+        undo.ordinals.push((write.collection, ordinal));
+        group.catalog.next_ordinals.insert(write.collection, ordinal.saturating_add(1));
         Existing { ordinal, payload: Vec::new(), vector: Vec::new(), victim: Victim::None }
     });
     let payload = match &write.patch {

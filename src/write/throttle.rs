@@ -47,7 +47,8 @@ fn keep_room(shared: &Shared, bytes: usize, started: Duration) -> Result<bool> {
     if !delay.is_zero() {
         shared.clock().sleep(delay);
     }
-    while shared.space().pressure() >= 1.0 && shared.clock().elapsed() - started < WAIT_MAX && shared.compaction_error().is_none() {
+    let in_vain = || shared.compaction_error().is_some() || shared.is_compact();
+    while shared.space().pressure() >= 1.0 && shared.clock().elapsed() - started < WAIT_MAX && !in_vain() {
         let seen = shared.changes();
         shared.check_healthy()?;
         shared.wait_change(seen, Duration::from_millis(20));
