@@ -6,5 +6,5 @@ mod shape;
 mod strategy;
 
 pub(crate) use job::run;
-pub(crate) use shape::{Shape, rewrite_choice};
+pub(crate) use shape::{Shape, loose_files, rewrite_choice};
 pub(crate) use strategy::{Choice, Mode, choose};

@@ -231,6 +231,19 @@ fn file_shapes(shared: &Shared, publisher: &Publisher, version: &Version) -> Vec
     publisher.files().iter().map(shape).collect()
 }
 
+/// Files that are not compact: they hold bytes of no use, or a segment above the bottom. Without those that stay for damage.
+pub(crate) fn loose_files(shared: &Shared) -> BTreeSet<FileNumber> {
+    let publisher = shared.publisher.lock();
+    let version = Arc::clone(&shared.view().version);
+    let holes = file_shapes(shared, &publisher, &version).into_iter().filter(|file| file.dead_bytes > 0).map(|file| file.number);
+    let uppers = version.collections.values().flat_map(|collection| collection.runs.iter().skip(1)).flat_map(|run| run.iter());
+    let mut loose: BTreeSet<FileNumber> = holes.chain(uppers.map(|live| live.entry.file)).collect();
+    for live in version.segments().filter(|live| live.bounds().is_none() || shared.is_set_aside(live.entry.id)) {
+        loose.remove(&live.entry.file);
+    }
+    loose
+}
+
 /// Rewrites every file that holds any of these ids, dead or alive, and every file with a dead segment.
 pub(crate) fn rewrite_choice(shared: &Shared, collection: CollectionId, ids: &[&[u8]]) -> Result<Option<Choice>> {
     let publisher = shared.publisher.lock();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::{
-    compaction::{self, Choice, Mode, Shape, choose},
+    compaction::{self, Choice, Mode, Shape, choose, loose_files},
     error::{Error, ErrorKind, Result},
     flush::flush_frozen,
     io::executor::Worker,
@@ -160,10 +160,16 @@ pub(crate) fn make_room(shared: &Shared) -> Result<()> {
     if full { flush_frozen(shared).map(drop) } else { Ok(()) }
 }
 
-/// Compacts until nothing of a mode is due.
+/// Compacts until nothing of a mode is due; while others write, which brings work without end, until what was loose at the call is gone.
 pub(crate) fn compact_all(shared: &Shared, mode: Mode) -> Result<()> {
+    let (started, mut loose) = (shared.view().visible(), loose_files(shared));
     while compact_step(shared, mode)? {
         shared.check_healthy()?;
+        let publisher = shared.publisher.lock();
+        loose.retain(|file| publisher.names(*file));
+        if loose.is_empty() && shared.view().visible() > started {
+            break;
+        }
     }
     Ok(())
 }

@@ -244,7 +244,8 @@ impl Database {
         flush_all(&self.inner.writer()?.shared)
     }
 
-    /// Merges everything into one sorted run a collection, without dead bytes.
+    /// Merges everything into one sorted run a collection, without dead bytes. While others write it ends once what was loose at the call is
+    /// merged: what they write meanwhile is not waited for.
     ///
     /// # Errors
     /// As [`Database::flush`]; `Corruption` if a row cannot be read.
