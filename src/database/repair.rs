@@ -42,7 +42,8 @@ pub struct Lost {
     /// tell how much that was.
     pub rows: u64,
     /// How many batches of a log are lost, as a whole or from an operation on that cannot be read. What they put is missing; what they deleted or
-    /// replaced may be back. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
+    /// replaced may be back. Of batches that were never proven durable those count that stand whole behind the first that is not: a power cut
+    /// leaves such too. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
     pub batches: u64,
     /// What is damaged: file, offset, how.
     pub reason: String,
