@@ -4,11 +4,37 @@ use std::{fmt, io};
 
 use crate::sync::Arc;
 
+/// What to do about damage.
+const RESTORE: &str = "restore the file from a copy, or salvage the rest with `repair`";
+
 /// What a device says of a block that it cannot read.
 const EIO: i32 = 5;
 
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The name of a file is taken by a directory, a link, a pipe or a device.
+#[derive(Debug)]
+pub(crate) struct NotAFile(String);
+
+impl NotAFile {
+    pub(crate) fn error(name: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, Self(name.to_owned()))
+    }
+
+    /// Whether that is what an error says.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl fmt::Display for NotAFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a regular file", self.0)
+    }
+}
+
+impl std::error::Error for NotAFile {}
 
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +96,7 @@ impl Error {
     }
 
     pub(crate) fn corruption(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Corruption, message).with_remedy("restore the file from a copy, or salvage the rest with `repair`")
+        Self::new(ErrorKind::Corruption, message).with_remedy(RESTORE)
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
@@ -83,9 +109,12 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             io::ErrorKind::NotFound => ErrorKind::NotFound,
+            // As good as missing.
+            _ if NotAFile::is(&source) => ErrorKind::Corruption,
             _ => ErrorKind::Io,
         };
         let mut error = Self::new(kind, format!("cannot {action}: {source}"));
+        error.0.remedy = (kind == ErrorKind::Corruption).then_some(RESTORE);
         error.0.source = Some(Arc::new(source));
         error
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use fields::{Limits, targets, try_place};
 use support::{
-    counting::Counting,
+    counting::{Counting, peak_of},
     damage::{Bench, Change},
     state::observe,
     subjects::{Subject, closed, killed, options},
@@ -65,6 +65,37 @@ fn a_signed_manifest() {
 #[test]
 fn signed_segment_files() {
     sign(&closed(), "seg");
+}
+
+/// FLOOR and manifests are as long as their content; a file of a terabyte of holes is damaged, and no reason to read a terabyte.
+#[test]
+fn a_file_of_holes_takes_no_memory() {
+    let subject = closed();
+    let manifest = subject.files.keys().rfind(|name| name.starts_with("MANIFEST")).unwrap().as_str();
+    for (name, zeroed) in [("FLOOR", false), ("FLOOR", true), (manifest, false), (manifest, true)] {
+        let place = tempfile::tempdir().unwrap();
+        for (name, bytes) in &subject.files {
+            std::fs::write(place.path().join(name), &**bytes).unwrap();
+        }
+        let file = std::fs::File::options().write(true).open(place.path().join(name)).unwrap();
+        if zeroed {
+            file.set_len(0).unwrap();
+        }
+        file.set_len(1 << 40).unwrap();
+        let out = place.path().join("out");
+        let look = || {
+            let verified = Database::verify(place.path(), options()).unwrap();
+            let opened = Database::open_read_only(place.path(), options()).map(drop);
+            (verified, opened, Database::repair(place.path(), &out, options()).unwrap())
+        };
+        let ((verified, opened, repaired), peak) = peak_of(look);
+        assert!(peak < 16 << 20, "{name}, zeroed {zeroed}: {peak} bytes");
+        let by_name =
+            |wanted: &str| verified.damages.iter().any(|damage| damage.file() == Some(name) && damage.to_string().contains(wanted));
+        assert!(by_name(if zeroed { "" } else { "1099511627776 bytes long, not" }), "{name}: {verified:?}");
+        assert!(opened.is_err() == zeroed && repaired.salvaged > 0, "{name}, zeroed {zeroed}: {opened:?}, {repaired:?}");
+        assert_eq!(repaired.lost.is_empty(), !zeroed || name == "FLOOR", "{name}: {repaired:?}");
+    }
 }
 
 #[test]

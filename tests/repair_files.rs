@@ -184,6 +184,40 @@ fn what_keeps_from_reading_is_no_damage() {
     }
 }
 
+/// A name that is taken by something else is a file that is missing, not an obstacle. LOCK holds no data: it keeps from nothing.
+#[test]
+fn a_name_that_is_no_regular_file_is_a_file_that_is_missing() {
+    let subject = support::subjects::killed();
+    for name in subject.files.keys() {
+        for other in ["directory", "pipe", "link"] {
+            let place = tempfile::tempdir().unwrap();
+            for (name, bytes) in &subject.files {
+                std::fs::write(place.path().join(name), &**bytes).unwrap();
+            }
+            let path = place.path().join(name);
+            std::fs::remove_file(&path).unwrap();
+            match other {
+                "directory" => std::fs::create_dir(&path).unwrap(),
+                "pipe" => assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                _ => std::os::unix::fs::symlink(&path, &path).unwrap(),
+            }
+            let context = format!("{name} is a {other}");
+            let verified = Database::verify(place.path(), options()).unwrap_or_else(|error| panic!("{context}: {error}"));
+            // A manifest that is missing is told by FLOOR.
+            assert!(verified.damages.iter().any(|damage| damage.file() == Some(name)), "{context}: {verified:?}");
+            let out = place.path().join("out");
+            let report = Database::repair(place.path(), &out, options()).unwrap_or_else(|error| panic!("{context}: {error}"));
+            // Beside a whole manifest FLOOR tells nothing more.
+            let is_told = if name == "FLOOR" { report.lost.is_empty() } else { says(&report, name) };
+            assert!(report.salvaged > 0 && is_told, "{context}: {report:?}");
+            assert!(Database::verify(&out, options()).unwrap().damages.is_empty(), "{context}");
+            if name == "LOCK" {
+                assert!(report.lost.len() == 1 && says(&report, "a writer"), "{context}: {report:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_behind_the_end_of_a_segment_file_cost_nothing() {
     let mut files = alike();

@@ -156,13 +156,17 @@ fn nothing_behind_a_logs_end_comes_back() {
     let last = frames(&files[&second]).len() - 1;
     let (found, report) = repair(&flip_in(&files, &second, last));
     assert_eq!((found["docs"].len(), report.lost.len()), (6, 0), "{report:?}");
-    // The same with whole batches of the last group behind the damage: they were never proven, and are void.
+    // The same with whole batches of the last group behind the damage: they were never proven, and are void; but they are told.
     let subject = killed();
     let tail = subject.tail.as_ref().unwrap();
     let offset = subject.ends[subject.proven];
     let torn = changed(&subject.files, tail, |bytes| bytes[offset as usize + 40] ^= 1);
     let (found, report) = repair(&torn);
-    assert!(report.lost.is_empty() && !found["made"].contains("tail 1"), "{report:?}");
+    assert!(!found["made"].contains("tail 1"), "{report:?}");
+    let behind = frames(&subject.files[tail]).iter().filter(|(start, _, _)| *start > offset).count() as u64;
+    assert!(behind > 0 && batches(&report) == behind && report.lost.len() == 1, "{report:?}");
+    let reason = &report.lost[0].reason;
+    assert!(reason.contains(&format!("{tail}, from byte {offset} on")) && reason.contains("never proven durable"), "{reason}");
     assert!(found["dot"].contains("new"), "its deletion stands behind the damage: {found:?}");
 }
 

@@ -7,7 +7,7 @@ use super::{
     target::{Target, in_directory},
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, NotAFile, Result},
     format::names::LOCK,
     io::{Storage, fs::Directory},
     memtable::{Lookup, MemRow},
@@ -42,7 +42,8 @@ pub struct Lost {
     /// tell how much that was.
     pub rows: u64,
     /// How many batches of a log are lost, as a whole or from an operation on that cannot be read. What they put is missing; what they deleted or
-    /// replaced may be back. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
+    /// replaced may be back. Of batches that were never proven durable those count that stand whole behind the first that is not: a power cut
+    /// leaves such too. 0 also where their number is not known: a program asks whether [`RepairReport::lost`] is empty.
     pub batches: u64,
     /// What is damaged: file, offset, how.
     pub reason: String,
@@ -86,14 +87,11 @@ impl Database {
     /// # Errors
     /// As [`Database::repair`].
     pub fn repair_on(source: &dyn Storage, target: Arc<dyn Storage>, options: Options) -> Result<RepairReport> {
-        let locked =
-            source.is_locked(LOCK).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(false) } else { Err(error) });
-        if locked.map_err(|source| Error::io("look at the lock", source))? {
-            return Err(Error::new(ErrorKind::Locked, "a writer has the damaged database open").with_remedy("close it first"));
-        }
+        let doubt = check_unused(source)?;
         check_place(&*target, &options)?;
         let target = Target::claim(target, "repair")?;
         let Salvage { collections, mut lost } = salvage(source, &options)?;
+        lost.extend(doubt);
         let shared = unpublished(Arc::clone(target.storage()), options)?;
         let mut draft = Draft { version: Version::default(), added: Vec::new(), spare: None, retire: None, loaded: None };
         let mut salvaged = 0;
@@ -105,6 +103,21 @@ impl Database {
         shared.publisher.lock().publish(&shared, draft, |_| Ok(()))?;
         target.complete();
         Ok(RepairReport { salvaged, lost })
+    }
+}
+
+/// Refuses what a writer has open. If that cannot be seen, because something else has the name of LOCK, no new one can have begun: the report
+/// tells of it.
+fn check_unused(source: &dyn Storage) -> Result<Option<Lost>> {
+    match source.is_locked(LOCK) {
+        Ok(false) => Ok(None),
+        Ok(true) => Err(Error::new(ErrorKind::Locked, "a writer has the damaged database open").with_remedy("close it first")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if NotAFile::is(&error) => {
+            let reason = format!("{error}: if a writer was still at work could not be seen; what it wrote meanwhile may be missing");
+            Ok(Some(Lost { reason, ..Lost::default() }))
+        }
+        Err(error) => Err(Error::io("look at the lock", error)),
     }
 }
 

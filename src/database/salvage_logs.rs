@@ -8,7 +8,7 @@ use crate::{
         names::log_name,
     },
     io::{Bytes, Storage},
-    log::{Bounds, Hole, LogBatch, LogEnd, check_identity, check_length, find_activation, first_sequence, salvage},
+    log::{Bounds, CutOff, Hole, LogBatch, LogEnd, check_identity, check_length, find_activation, first_sequence, salvage},
     memtable::Memtable,
     types::Sequence,
     version::{Catalog, Counts, Version},
@@ -107,6 +107,9 @@ impl Replayed<'_> {
             self.batch(&name, batch);
         }
         self.pending.extend(holes.map(|hole| Pending::of_hole(&name, &hole)));
+        if let Some(cut_off) = salvaged.cut_off {
+            self.cut_off(&name, &cut_off);
+        }
         // Frames tell by themselves which log they are of: whatever is wrong around them, all that could be read was.
         let first = manifest.logs.first().is_some_and(|first| first.number == entry.number);
         let around = check_identity(bytes, manifest.database, entry)
@@ -132,6 +135,18 @@ impl Replayed<'_> {
                 None => self.lost.push(Lost { batches: 1, reason, ..Lost::default() }),
             }
         }
+    }
+
+    /// Nobody can tell whether damage or a power cut is what keeps these batches from counting.
+    fn cut_off(&mut self, name: &str, CutOff { offset, damage, sequences }: &CutOff) {
+        let sequences: Vec<Sequence> = sequences.iter().copied().filter(|sequence| *sequence > self.reached).collect();
+        let ([first, ..], [.., last]) = (&*sequences, &*sequences) else { return };
+        let (batches, damage) = (sequences.len() as u64, damage.told());
+        let reason = format!(
+            "{name}, from byte {offset} on: {damage}; whole batches behind it: {batches}, of sequences {first} to {last}. They were never proven \
+             durable, and are cut off as after a power cut: {CONSEQUENCE}"
+        );
+        self.lost.push(Lost { batches, reason, ..Lost::default() });
     }
 
     /// Reports what is pending, once it is known with which sequence the logs go on; `None` if they do not.

@@ -9,7 +9,7 @@ use super::{
     recover::{Cut, Recovered, recover},
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, NotAFile, Result},
     format::{
         identity::{FileKind, Identity},
         manifest::{CollectionEntry, LogEntry, Manifest, SegmentEntry},
@@ -151,7 +151,14 @@ impl Check<'_> {
     /// LOCK holds no data; it only has to be ours, as far as it was written: it is never synced, so a power cut may keep its length alone, or a
     /// part of it among zeros.
     fn lock_file(&mut self, names: &[FileInfo], database: FileId) {
-        if !names.iter().any(|info| info.name == LOCK && info.len > 0) {
+        let Some(info) = names.iter().find(|info| info.name == LOCK) else {
+            // It may be missing; but whatever else has its name keeps writers out.
+            if let Some(source) = self.storage.open_read(LOCK).err().filter(NotAFile::is) {
+                self.damage(Error::io(format_args!("read {LOCK}"), source).in_file(LOCK).with_remedy("remove what has taken its name"));
+            }
+            return;
+        };
+        if info.len == 0 {
             return;
         }
         let Some(bytes) = self.note(self.read(LOCK)) else { return };

@@ -19,6 +19,9 @@ use super::{Put, Reader, crc};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{CollectionId, Dimension, FileId, FileNumber, Metric, Ordinal, SegmentId, Sequence};
 
+/// Longest body of a manifest: a head that says more is damaged or forged, and nothing is read on its word.
+pub(crate) const BODY_BYTES_MAX: u64 = 1 << 30;
+
 const COPY_ALIGN: usize = 4096;
 const BODY_OFFSET: usize = IDENTITY_BYTES + 16;
 
@@ -127,10 +130,29 @@ impl Manifest {
         bytes
     }
 
+    /// Reads a file of a length through `read` (offset, length): no more of it than the heads of its copies account for, however long it is.
+    pub(crate) fn read(len: u64, read: impl Fn(u64, u64) -> Result<Vec<u8>>) -> Result<Decoded> {
+        let head_bytes = BODY_OFFSET as u64;
+        let head = read(0, len.min(head_bytes))?;
+        if let Some(copy) = copy_bytes(&head) {
+            let mut decoded = Self::decode(&read(0, len.min(2 * copy))?)?;
+            decoded.damages.extend((len > 2 * copy).then(|| wrong_length(len, 2 * copy)));
+            return Ok(decoded);
+        }
+        let second = second_copy(len);
+        let other = read(second, (len - second).min(head_bytes))?;
+        if copy_bytes(&other) == Some(second) {
+            return Self::decode(&read(0, len)?);
+        }
+        match Identity::decode(&other, FileKind::Manifest) {
+            Err(newer) if newer.kind() == ErrorKind::NewerFormat => Err(newer.shifted(second)),
+            _ => Err(Copy::decode(&head, 0).err().unwrap_or_else(|| Error::corruption("neither copy tells its length").at(64))),
+        }
+    }
+
     /// Reads a whole file: the first valid copy counts.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
-        let half = bytes.len() / 2;
-        let half = if half.is_multiple_of(COPY_ALIGN) { half } else { half.next_multiple_of(COPY_ALIGN).min(bytes.len()) };
+        let half = second_copy(bytes.len() as u64) as usize;
         match Copy::decode(bytes, 0) {
             Ok(first) => {
                 let damages = first.damages_beside(bytes);
@@ -138,7 +160,7 @@ impl Manifest {
             }
             Err(error) => match Copy::decode(bytes, half) {
                 Ok(second) => {
-                    let length = (bytes.len() != 2 * half).then(|| wrong_length(bytes.len(), 2 * half));
+                    let length = (bytes.len() != 2 * half).then(|| wrong_length(bytes.len() as u64, 2 * half as u64));
                     let damages = [Some(error), length, second.padding].into_iter().flatten().collect();
                     Ok(Decoded { manifest: second.manifest, damages })
                 }
@@ -147,6 +169,33 @@ impl Manifest {
             },
         }
     }
+}
+
+/// Length and CRC of the body.
+fn read_lengths(reader: &mut Reader<'_>) -> Result<(u64, u32)> {
+    let lengths = reader.take(12)?;
+    if crc(lengths) != reader.u32()? {
+        return Err(Error::corruption("checksum of the body length does not match").at(76));
+    }
+    let mut lengths = Reader::new(lengths);
+    let (len, sum) = (lengths.u64()?, lengths.u32()?);
+    if len > BODY_BYTES_MAX {
+        return Err(Error::corruption(format!("a body of {len} bytes: no manifest is that long")).at(BODY_OFFSET as u64));
+    }
+    Ok((len, sum))
+}
+
+/// Length of a copy with its padding, if its head tells.
+fn copy_bytes(head: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(head);
+    reader.take(IDENTITY_BYTES).ok()?;
+    let (len, _) = read_lengths(&mut reader).ok()?;
+    Some((BODY_OFFSET as u64 + len).next_multiple_of(COPY_ALIGN as u64))
+}
+
+/// Where the second copy stands in a file of this length, if the first does not tell.
+fn second_copy(len: u64) -> u64 {
+    (len / 2).next_multiple_of(COPY_ALIGN as u64).min(len)
 }
 
 /// One copy, found valid.
@@ -167,12 +216,7 @@ impl Copy {
         let identity = Identity::decode(bytes, FileKind::Manifest)?;
         let mut reader = Reader::new(bytes);
         reader.take(IDENTITY_BYTES)?;
-        let lengths = reader.take(12)?;
-        if crc(lengths) != reader.u32()? {
-            return Err(Error::corruption("checksum of the body length does not match").at(76));
-        }
-        let mut lengths = Reader::new(lengths);
-        let (len, sum) = (lengths.u64()?, lengths.u32()?);
+        let (len, sum) = read_lengths(&mut reader)?;
         let body = reader.take(usize::try_from(len).unwrap_or(usize::MAX))?;
         if crc(body) != sum {
             return Err(Error::corruption("checksum of the manifest's body does not match").at(72));
@@ -196,11 +240,11 @@ impl Copy {
                 differs.then(|| Error::corruption("the two copies of the manifest differ").at(self.bytes as u64))
             }),
         };
-        let length = (file.len() != 2 * self.bytes).then(|| wrong_length(file.len(), 2 * self.bytes));
+        let length = (file.len() != 2 * self.bytes).then(|| wrong_length(file.len() as u64, 2 * self.bytes as u64));
         [self.padding.clone(), second, length].into_iter().flatten().collect()
     }
 }
 
-fn wrong_length(len: usize, expected: usize) -> Error {
-    Error::corruption(format!("{len} bytes long, not {expected}")).at(len.min(expected) as u64)
+fn wrong_length(len: u64, expected: u64) -> Error {
+    Error::corruption(format!("{len} bytes long, not {expected}")).at(len.min(expected))
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     error::Error,
     format::{
+        first_nonzero,
         log::{FRAME_ALIGN, FRAMES_START},
         manifest::LogEntry,
     },
@@ -40,6 +41,18 @@ pub(crate) struct Hole {
 pub(crate) struct Salvaged {
     pub(crate) batches: Vec<LogBatch>,
     pub(crate) holes: Vec<Hole>,
+    pub(crate) cut_off: Option<CutOff>,
+}
+
+/// Whole batches behind the end that the last log has, because a frame before them is not whole: a power cut leaves such, and so does damage.
+#[derive(Debug)]
+pub(crate) struct CutOff {
+    /// Where the log ends.
+    pub(crate) offset: u64,
+    /// What is wrong there.
+    pub(crate) damage: Error,
+    /// Those of the batches, rising; at least one.
+    pub(crate) sequences: Vec<Sequence>,
 }
 
 /// Reads every whole batch of a log, before and behind damage.
@@ -71,6 +84,7 @@ pub(crate) fn salvage(bytes: &[u8], entry: &LogEntry, bounds: Bounds) -> Salvage
             Err(error) => error,
         };
         if at >= through {
+            salvaged.cut_off = find_cut_off(frames, bytes, at, previous, damage);
             break;
         }
         let (next, highest) = find_batch(&mut frames, at, through.min(len), previous, fits);
@@ -109,6 +123,26 @@ fn find_batch(
         next += FRAME_ALIGN as u64;
     }
     (None, highest)
+}
+
+/// What stands whole behind the end of the last log.
+fn find_cut_off(mut frames: Frames<'_>, bytes: &[u8], at: u64, mut previous: Option<Sequence>, damage: Error) -> Option<CutOff> {
+    let mut sequences = Vec::new();
+    let mut next = usize::try_from(at).ok()? + FRAME_ALIGN;
+    while let Some(zeros) = first_nonzero(bytes.get(next..).unwrap_or_default()) {
+        next += zeros / FRAME_ALIGN * FRAME_ALIGN;
+        frames.offset = next as u64;
+        next += FRAME_ALIGN;
+        if frames.header_at(frames.offset).is_none() {
+            continue;
+        }
+        if let Ok(batch) = frames.read_batch(previous) {
+            previous = Some(batch.sequence);
+            sequences.push(batch.sequence);
+            next = usize::try_from(frames.offset).ok()?;
+        }
+    }
+    (!sequences.is_empty()).then_some(CutOff { offset: at, damage, sequences })
 }
 
 /// A sequence that everything in the logs before this one is below, if this log was in use: its first one, or the first that can be read.

@@ -3,10 +3,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{
         floor::{self, FLOOR_BYTES, Floor, SLOT_BYTES},
-        manifest::Manifest,
+        manifest::{self, BODY_BYTES_MAX, Manifest},
         names::{FLOOR, FileName, manifest_name},
     },
-    io::{FileInfo, Storage},
+    io::{FileInfo, ReadFile, Storage},
     sync::Arc,
     types::FileId,
 };
@@ -29,27 +29,49 @@ pub(crate) struct Loaded {
     pub(crate) damages: Vec<Error>,
 }
 
-/// Reads a whole file.
-pub(super) fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
-    let fill = || {
-        let file = storage.open_read(name)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
-        file.read_at(0, &mut bytes)?;
+/// An open file of which no more is read than its format accounts for: its length may be anything.
+struct Part<'a> {
+    name: &'a str,
+    file: Arc<dyn ReadFile>,
+    len: u64,
+}
+
+impl<'a> Part<'a> {
+    fn open(storage: &dyn Storage, name: &'a str) -> Result<Self> {
+        let opened = storage.open_read(name).and_then(|file| Ok((file.len()?, file)));
+        let (len, file) = opened.map_err(|source| Error::io(format_args!("read {name}"), source).in_file(name))?;
+        Ok(Self { name, file, len })
+    }
+
+    fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let read = self.file.read_at(offset, &mut bytes);
+        read.map_err(|source| Error::io(format_args!("read {}", self.name), source).in_file(self.name))?;
         Ok(bytes)
-    };
-    fill().map_err(|source| Error::io(format_args!("read {name}"), source).in_file(name))
+    }
+}
+
+/// Reads a manifest; and how long its file is.
+pub(super) fn read_manifest_file(storage: &dyn Storage, name: &str) -> Result<(manifest::Decoded, u64)> {
+    let part = Part::open(storage, name)?;
+    let decoded = Manifest::read(part.len, |offset, len| part.read(offset, len)).map_err(|error| error.in_file(name))?;
+    Ok((decoded, part.len))
 }
 
 pub(super) fn read_floor(storage: &dyn Storage) -> Result<floor::Decoded> {
-    let bytes = read(storage, FLOOR)?;
-    let decoded = if bytes.len() == FLOOR_BYTES {
-        floor::decode(&bytes)
-    } else {
-        let damage = Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len()));
+    let part = Part::open(storage, FLOOR)?;
+    let whole = FLOOR_BYTES as u64;
+    let bytes = part.read(0, part.len.min(whole))?;
+    let decoded = if bytes.len() < SLOT_BYTES {
         // One whole slot still tells the floor; less does not.
-        bytes.get(..SLOT_BYTES).map_or(Err(damage), |_| floor::decode(&bytes))
+        Err(Error::corruption(format!("{} bytes long instead of {FLOOR_BYTES}", bytes.len())))
+    } else {
+        floor::decode(&bytes)
     };
     let mut decoded = decoded.map_err(|error| error.in_file(FLOOR))?;
+    if part.len > whole {
+        decoded.damages.push(Error::corruption(format!("{} bytes long, not {FLOOR_BYTES}", part.len)).at(whole));
+    }
     decoded.damages = decoded.damages.into_iter().map(|error| error.in_file(FLOOR)).collect();
     Ok(decoded)
 }
@@ -93,8 +115,7 @@ impl ManifestStore {
             return Err(missing(decoded.floor.floor, Some(newest)));
         }
         let name = manifest_name(newest);
-        let bytes = read(storage, &name)?;
-        let loaded = Manifest::decode(&bytes).map_err(|error| error.in_file(&name))?;
+        let (loaded, _) = read_manifest_file(storage, &name)?;
         if loaded.manifest.number != newest || loaded.manifest.database != decoded.floor.database {
             return Err(Error::corruption(format!(
                 "this is manifest {} of database {}, not manifest {newest} of {}",
@@ -120,7 +141,14 @@ impl ManifestStore {
         manifest.number = self.newest + 1;
         manifest.database = self.floor.database;
         let name = manifest_name(manifest.number);
-        if let Err(source) = self.storage.publish(&name, &manifest.encode()) {
+        let bytes = manifest.encode();
+        // What no reader would take is not written.
+        if bytes.len() as u64 / 2 > BODY_BYTES_MAX {
+            return Err(
+                Error::new(ErrorKind::Io, "the manifest would be longer than 1 GiB: too many collections or segments").in_file(&name)
+            );
+        }
+        if let Err(source) = self.storage.publish(&name, &bytes) {
             let error = Error::io(format_args!("publish {name}"), source).in_file(&name);
             let visible = self.storage.list().map_or(true, |names| names.iter().any(|info| info.name == name));
             return Err(if error.kind() == ErrorKind::NoSpace && visible { Error::new(ErrorKind::Io, error.to_string()) } else { error });

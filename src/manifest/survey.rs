@@ -1,6 +1,6 @@
 //! What FLOOR and the manifests of a directory say, damaged or not: for `verify` and `repair`.
 
-use super::store::{floor_damages, missing, read, read_floor};
+use super::store::{floor_damages, missing, read_floor, read_manifest_file};
 use crate::{
     error::{Error, Result},
     format::{
@@ -100,11 +100,10 @@ impl Survey {
 /// Reads one manifest: what it says, what is damaged beside that, and its length.
 pub(crate) fn read_manifest(storage: &dyn Storage, number: u64) -> Result<(Manifest, Vec<Error>, u64)> {
     let name = manifest_name(number);
-    let bytes = read(storage, &name)?;
-    let decoded = Manifest::decode(&bytes).map_err(|error| error.in_file(&name))?;
+    let (decoded, len) = read_manifest_file(storage, &name)?;
     if decoded.manifest.number != number {
         return Err(Error::corruption(format!("this is manifest {}, not {number}", decoded.manifest.number)).at(32).in_file(name));
     }
     let damages = decoded.damages.into_iter().map(|error| error.in_file(&name).mended_by_opening()).collect();
-    Ok((decoded.manifest, damages, bytes.len() as u64))
+    Ok((decoded.manifest, damages, len))
 }

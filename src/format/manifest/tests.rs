@@ -92,6 +92,36 @@ fn one_damaged_byte_is_reported_and_costs_nothing() {
     }
 }
 
+/// What is read in parts is what the whole file says, and however long the file is, no more is read than its copies account for.
+#[test]
+fn reading_in_parts_gives_the_same() {
+    let read = |bytes: &[u8], len: u64| {
+        let part = |offset: u64, part: u64| {
+            assert!(part <= 2 * 8192, "{part} of {len} bytes");
+            let at = |index: u64| bytes.get(index as usize).copied().unwrap_or(0);
+            Ok((offset..offset + part).map(at).collect())
+        };
+        Manifest::read(len, part)
+    };
+    let whole = sample().encode();
+    let longer = [&*whole, &[0; 4096]].concat();
+    let changed = flips(&whole).map(|(_, bytes)| bytes).chain(cuts(&whole).map(<[u8]>::to_vec)).chain([whole.clone(), longer]);
+    for bytes in changed {
+        assert_eq!(format!("{:?}", read(&bytes, bytes.len() as u64)), format!("{:?}", Manifest::decode(&bytes)), "{}", bytes.len());
+    }
+    for (at, is_read) in [(0, true), (64, false), (90, true), (4096 + 90, true)] {
+        let damaged = patched(&whole, at, &[whole[at] ^ 4]);
+        match read(&damaged, 1 << 40) {
+            Ok(decoded) => assert!(is_read && decoded.damages.last().unwrap().to_string().contains("1099511627776 bytes long, not 8192")),
+            Err(error) => assert!(!is_read && error.to_string().contains("checksum of the body length"), "{at}: {error}"),
+        }
+    }
+    let endless = (1_u64 << 40).to_le_bytes();
+    let forged = patched(&whole, 64, &endless);
+    let forged = patched(&forged, 76, &crc(&forged[64..76]).to_le_bytes());
+    assert!(read(&forged, 1 << 41).unwrap_err().to_string().contains("no manifest is that long"));
+}
+
 #[test]
 fn damage_in_both_copies_is_an_error() {
     let bytes = sample().encode();

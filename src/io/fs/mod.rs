@@ -14,7 +14,10 @@ use rustix::{
 };
 
 use super::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, publish, publish::check_name};
-use crate::sync::{Arc, Mutex};
+use crate::{
+    error::NotAFile,
+    sync::{Arc, Mutex},
+};
 use file::RegularFile;
 use lock::FileLock;
 
@@ -68,11 +71,12 @@ impl Directory {
         // NONBLOCK so that a pipe under this name cannot hang us; regular files ignore it.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::from_raw_mode(0o666);
-        let file = fs::File::from(retry_on_intr(|| rustix::fs::openat(&self.directory, name, flags, mode))?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a regular file")));
-        }
-        Ok(file)
+        let file = match retry_on_intr(|| rustix::fs::openat(&self.directory, name, flags, mode)) {
+            // What a link (EMLINK on FreeBSD), a socket or device without a peer and a directory say.
+            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::ISDIR) => return Err(NotAFile::error(name)),
+            opened => fs::File::from(opened?),
+        };
+        if file.metadata()?.is_file() { Ok(file) } else { Err(NotAFile::error(name)) }
     }
 
     fn read_directory(&self) -> Result<Vec<FileInfo>, Errno> {
