@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, NotAFile, Result},
-    format::names::LOCK,
+    format::{names::LOCK, payload},
     io::{Storage, fs::Directory},
     memtable::{Lookup, MemRow},
     options::Options,
@@ -136,14 +136,21 @@ struct Content {
 
 impl Place {
     fn read(&self) -> Result<Content> {
-        Ok(match self {
+        let content = match self {
             Self::Memtable(row) => Content { vector: row.vector_bytes().to_vec(), ordinal: row.ordinal(), payload: row.payload().to_vec() },
             Self::Segment(live, row) => Content {
                 vector: live.segment.row(*row)?.as_bytes().to_vec(),
                 ordinal: live.segment.ordinal(*row)?,
                 payload: live.segment.payload(*row)?.unwrap_or_default(),
             },
-        })
+        };
+        // Of fitting checksums and no payload all the same: its record would be there, and could not be read.
+        payload::decode(&content.payload).map_err(|error| match self {
+            Self::Memtable(_) => error,
+            Self::Segment(live, row) => Error::corruption(format!("payload of row {row} of segment {}: {error}", live.segment.id()))
+                .in_file(live.segment.file().name()),
+        })?;
+        Ok(content)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The meeting points of threads, in every order that the memory model allows: loom (Norris and Demsky, "CDSchecker", 2013) runs each model once for
 //! each of them, up to a number of preemptions.
 //!
-//!     RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --target-dir target/loom --test loom -- --nocapture
+//! ```sh
+//! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p varvite-models --target-dir target/loom -- --nocapture
+//! ```
 //!
 //! The models are of the real engine, on the simulated disk, with as few threads and steps as the meeting needs.
 
-#![cfg(loom)]
+#![cfg(all(loom, test))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may panic, and counts runs")]
 
 use std::sync::{
