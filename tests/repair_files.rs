@@ -12,12 +12,12 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use support::subjects::{Image, image, memory, options};
+use support::{
+    salvage::repair_image,
+    subjects::{Image, image, memory, options},
+};
 use varvite::{
     Database, ErrorKind, Metric, RepairReport,
     io::{
@@ -26,22 +26,6 @@ use varvite::{
         simulated::{Fault, SimulatedDisk},
     },
 };
-
-/// Ids by collection.
-type Ids = BTreeMap<String, BTreeSet<String>>;
-
-fn repair(files: &Image) -> (Ids, RepairReport) {
-    let target = Memory::new();
-    let report = Database::repair_on(&memory(files), Arc::new(target.clone()), options()).unwrap();
-    assert!(Database::verify_on(&target, &options()).unwrap().damages.is_empty());
-    let db = Database::open_on(Arc::new(target), options()).unwrap();
-    let ids = |name: &str| {
-        let collection = db.collection(name).unwrap();
-        collection.iter().unwrap().map(|row| row.unwrap().id().escape_ascii().to_string()).collect()
-    };
-    let found = db.list_collections().unwrap().into_iter().map(|info| (info.name.clone(), ids(&info.name))).collect();
-    (found, report)
-}
 
 fn says(report: &RepairReport, text: &str) -> bool {
     report.lost.iter().any(|lost| lost.reason.contains(text))
@@ -74,7 +58,7 @@ fn without_manifest(mut files: Image) -> Image {
 
 #[test]
 fn without_a_manifest_collections_stay_apart_and_the_dead_stay_dead() {
-    let (found, report) = repair(&without_manifest(alike()));
+    let (found, report) = repair_image(&without_manifest(alike()));
     assert_eq!(report.salvaged, 80, "40 records of each collection: {report:?}");
     assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 80, "none overwrote another: {found:?}");
     assert!(found.values().all(|ids| !ids.contains("03")), "deleted, and the kill block is whole: {found:?}");
@@ -98,7 +82,7 @@ fn without_a_manifest_one_collection_stays_one() {
         db.flush().unwrap();
     }
     let count = collection.count().unwrap();
-    let (found, report) = repair(&without_manifest(image(&storage)));
+    let (found, report) = repair_image(&without_manifest(image(&storage)));
     assert_eq!(found.keys().collect::<Vec<_>>(), ["recovered-3"], "{report:?}");
     assert_eq!((found["recovered-3"].len() as u64, report.salvaged), (count, count), "{report:?}");
     assert!(says(&report, "taken for one collection"), "{report:?}");
@@ -110,7 +94,7 @@ fn without_a_manifest_unreadable_kill_blocks_are_reported() {
     let mut files = without_manifest(alike());
     let newest = files.keys().rfind(|name| name.starts_with("seg-")).unwrap().clone();
     files.remove(&newest);
-    let (found, report) = repair(&files);
+    let (found, report) = repair_image(&files);
     assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 80, "{found:?}");
     assert!(says(&report, "may be back"), "{report:?}");
 }
@@ -229,7 +213,7 @@ fn bytes_behind_the_end_of_a_segment_file_cost_nothing() {
     let damage = &verified.damages[0];
     assert_eq!((damage.file(), damage.offset()), (Some(name.as_str()), Some(len as u64)));
     assert!(damage.to_string().contains("20 bytes"), "{damage}");
-    let (found, report) = repair(&files);
+    let (found, report) = repair_image(&files);
     assert_eq!((report.lost.len(), report.salvaged), (0, 80), "{report:?}");
     assert_eq!((found["one"].len(), found["two"].len()), (40, 40));
 }
@@ -244,7 +228,7 @@ fn of_a_cut_segment_file_what_is_whole_is_salvaged() {
     let cut = |len: usize| {
         let mut files = files.clone();
         Arc::make_mut(files.get_mut(&name).unwrap()).truncate(len);
-        repair(&files)
+        repair_image(&files)
     };
     let (found, report) = cut(len - 1);
     assert_eq!((report.lost.len(), report.salvaged), (0, 80), "the footer alone is cut: {report:?}");
@@ -255,7 +239,7 @@ fn of_a_cut_segment_file_what_is_whole_is_salvaged() {
     for at in [20, len - 6] {
         let mut files = files.clone();
         Arc::make_mut(files.get_mut(&name).unwrap())[at] ^= 1;
-        let (_, report) = repair(&files);
+        let (_, report) = repair_image(&files);
         assert_eq!((report.lost.len(), report.salvaged), (0, 80), "byte {at}: {report:?}");
     }
 }
@@ -291,6 +275,6 @@ fn remedies_are_right_and_stated_once() {
     assert!(error.contains("were proven durable (restore"), "{error}");
     let name = first_segment_file(&damaged);
     damaged.remove(&name);
-    let (_, report) = repair(&damaged);
+    let (_, report) = repair_image(&damaged);
     assert!(report.lost.len() > 1 && report.lost.iter().all(|lost| !lost.reason.contains("salvage the rest")), "{report:?}");
 }

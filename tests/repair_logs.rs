@@ -12,32 +12,16 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use support::subjects::{Image, frames, image, killed, memory, options};
+use support::{
+    salvage::repair_image,
+    subjects::{Image, frames, image, killed, options},
+};
 use varvite::{
     Database, Fields, Metric, RepairReport,
     io::{memory::Memory, simulated::SimulatedDisk},
 };
-
-/// Ids by collection.
-type Ids = BTreeMap<String, BTreeSet<String>>;
-
-fn repair(files: &Image) -> (Ids, RepairReport) {
-    let target = Memory::new();
-    let report = Database::repair_on(&memory(files), Arc::new(target.clone()), options()).unwrap();
-    assert!(Database::verify_on(&target, &options()).unwrap().damages.is_empty());
-    let db = Database::open_on(Arc::new(target), options()).unwrap();
-    let ids = |name: &str| {
-        let collection = db.collection(name).unwrap();
-        collection.iter().unwrap().map(|row| row.unwrap().id().escape_ascii().to_string()).collect()
-    };
-    let found = db.list_collections().unwrap().into_iter().map(|info| (info.name.clone(), ids(&info.name))).collect();
-    (found, report)
-}
 
 fn changed(files: &Image, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Image {
     let mut files = files.clone();
@@ -78,7 +62,7 @@ fn flip_in(files: &Image, log: &str, frame: usize) -> Image {
 #[test]
 fn a_damaged_batch_is_lost_alone_in_each_log() {
     let (files, [first, second]) = two_logs();
-    let (whole, report) = repair(&files);
+    let (whole, report) = repair_image(&files);
     assert!(report.lost.is_empty(), "{report:?}");
     let all: BTreeSet<String> = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into();
     assert_eq!(whole["docs"], all);
@@ -88,7 +72,7 @@ fn a_damaged_batch_is_lost_alone_in_each_log() {
         // The last batch of the last log is proven by nothing: it is cut off as at any open.
         let proven = if log == &second { all_frames.len() - 1 } else { all_frames.len() };
         for (index, (start, end, _)) in all_frames.iter().enumerate().take(proven) {
-            let (found, report) = repair(&flip_in(&files, log, index));
+            let (found, report) = repair_image(&flip_in(&files, log, index));
             // The first batch of all creates the collection: nothing else can be decoded without it.
             if frames_before + index == 0 {
                 assert!(found.is_empty() && batches(&report) == 8, "{report:?}");
@@ -116,7 +100,7 @@ fn a_log_that_is_gone_costs_its_own_batches_and_they_are_counted() {
             "zeroed" => damaged = changed(&files, &first, |bytes| bytes.fill(0)),
             _ => damaged = changed(&files, &first, |bytes| bytes.truncate(12_288)),
         }
-        let (_, report) = repair(&damaged);
+        let (_, report) = repair_image(&damaged);
         let (lost, undecoded): (Vec<_>, Vec<_>) = report.lost.iter().partition(|lost| lost.reason.contains(&first));
         assert_eq!(lost.iter().map(|lost| lost.batches).sum::<u64>(), held, "{damage}: {report:?}");
         assert_eq!(undecoded.iter().map(|lost| lost.batches).sum::<u64>(), 8 - held, "the creation stood in the first: {report:?}");
@@ -124,7 +108,7 @@ fn a_log_that_is_gone_costs_its_own_batches_and_they_are_counted() {
     }
     // Two holes in one log and one at its end.
     let several = flip_in(&flip_in(&files, &first, 1), &first, 3);
-    let (found, report) = repair(&several);
+    let (found, report) = repair_image(&several);
     assert_eq!((found["docs"].len(), batches(&report)), (5, 2), "{report:?}");
 }
 
@@ -133,7 +117,7 @@ fn a_log_that_is_gone_costs_its_own_batches_and_they_are_counted() {
 fn batches_of_both_logs_are_read_without_the_activation_between_them() {
     let (files, [_, second]) = two_logs();
     let without = changed(&files, &second, |bytes| bytes[4096..12_288].fill(0));
-    let (found, report) = repair(&without);
+    let (found, report) = repair_image(&without);
     assert_eq!(found["docs"].len(), 7, "{report:?}");
     assert_eq!(batches(&report), 0, "{report:?}");
 }
@@ -150,18 +134,18 @@ fn nothing_behind_a_logs_end_comes_back() {
         bytes.resize(bytes.len().max(at + frame.len()), 0);
         bytes[at..at + frame.len()].copy_from_slice(&frame);
     });
-    let (found, report) = repair(&again);
+    let (found, report) = repair_image(&again);
     assert_eq!((found["docs"].len(), report.lost.len()), (7, 0), "{report:?}");
     // The last log behind what is proven durable: the batch that is not whole ends it, and no loss is claimed.
     let last = frames(&files[&second]).len() - 1;
-    let (found, report) = repair(&flip_in(&files, &second, last));
+    let (found, report) = repair_image(&flip_in(&files, &second, last));
     assert_eq!((found["docs"].len(), report.lost.len()), (6, 0), "{report:?}");
     // The same with whole batches of the last group behind the damage: they were never proven, and are void; but they are told.
     let subject = killed();
     let tail = subject.tail.as_ref().unwrap();
     let offset = subject.ends[subject.proven];
     let torn = changed(&subject.files, tail, |bytes| bytes[offset as usize + 40] ^= 1);
-    let (found, report) = repair(&torn);
+    let (found, report) = repair_image(&torn);
     assert!(!found["made"].contains("tail 1"), "{report:?}");
     let behind = frames(&subject.files[tail]).iter().filter(|(start, _, _)| *start > offset).count() as u64;
     assert!(behind > 0 && batches(&report) == behind && report.lost.len() == 1, "{report:?}");
@@ -180,7 +164,7 @@ fn two_collections_of_one_name_are_kept_apart() {
     db.create_collection("docs", 3, Metric::Dot).unwrap().insert("new", &[1.0, 2.0, 3.0]).unwrap();
     let files = image(&storage);
     let log = files.keys().find(|name| name.starts_with("log-") && !frames(&files[*name]).is_empty()).unwrap();
-    let (found, report) = repair(&flip_in(&files, log, 2));
+    let (found, report) = repair_image(&flip_in(&files, log, 2));
     assert_eq!(batches(&report), 1, "{report:?}");
     let all: Vec<(&str, usize)> = found.iter().map(|(name, ids)| (name.as_str(), ids.len())).collect();
     assert_eq!(all, [("docs", 1), ("docs (2)", 1)], "{report:?}");

@@ -1,13 +1,16 @@
 //! What must hold of `repair` after damage: every undamaged record is salvaged, none is wrong, what is lost is listed, and the target is sound.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use varvite::{Database, RepairReport, io::memory::Memory};
 
 use super::{
     damage::{Bench, Change},
     state::{Coll, State, observe, record},
-    subjects::{Subject, options},
+    subjects::{Image, Subject, memory, options},
 };
 
 /// Repairs a changed directory. What every repair must hold is checked here.
@@ -97,4 +100,21 @@ pub fn logged_is_there(subject: &Subject, missing: &BTreeSet<(String, Vec<u8>)>,
         let lost = missing.iter().any(|(_, missing)| missing == id);
         assert!(subject.name == "closed" || !lost, "{context}: {} stands in the log, but was lost", id.escape_ascii());
     }
+}
+
+/// Ids by collection.
+pub type Ids = BTreeMap<String, BTreeSet<String>>;
+
+/// Repairs the files of a database; what is in the new one, and the report.
+pub fn repair_image(files: &Image) -> (Ids, RepairReport) {
+    let target = Memory::new();
+    let report = Database::repair_on(&memory(files), Arc::new(target.clone()), options()).unwrap();
+    assert!(Database::verify_on(&target, &options()).unwrap().damages.is_empty());
+    let db = Database::open_on(Arc::new(target), options()).unwrap();
+    let ids = |name: &str| {
+        let collection = db.collection(name).unwrap();
+        collection.iter().unwrap().map(|row| row.unwrap().id().escape_ascii().to_string()).collect()
+    };
+    let found = db.list_collections().unwrap().into_iter().map(|info| (info.name.clone(), ids(&info.name))).collect();
+    (found, report)
 }
