@@ -169,9 +169,8 @@ impl Replayed<'_> {
         if pending.is_empty() && missing > 0 {
             self.lost.push(Lost { batches: missing, reason: format!("between the logs {which}"), ..Lost::default() });
         }
-        let counted = "counted with the damage before it".to_owned();
-        for (pending, which) in pending.iter().zip(std::iter::once(&which).chain(std::iter::repeat(&counted))) {
-            let batches = if std::ptr::eq(which, &counted) { 0 } else { missing };
+        for (index, pending) in pending.iter().enumerate() {
+            let (batches, which) = if index == 0 { (missing, which.as_str()) } else { (0, "counted with the damage before it") };
             self.lost.push(Lost { batches, reason: pending.tell(which), ..Lost::default() });
         }
         self.reached = self.reached.max(to);
