@@ -104,11 +104,10 @@ fn lock(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
         Err(error) => lines.damage(&error.shifted(HOLDER_OFFSET))?,
     }
     match SyncedPoint::decode(part(bytes, POINT_OFFSET, bytes.len().saturating_sub(POINT_OFFSET as usize))) {
-        Ok(PointSlot::Point { point, .. }) => {
-            let SyncedPoint { nonce, log, offset, sequence } = point;
+        Ok(PointSlot::Point(SyncedPoint { nonce, log, offset, sequence })) => {
             lines.say(POINT_OFFSET, format_args!("synced through log {log}, offset {offset}, sequence {sequence}; writer {nonce}"))
         }
-        Ok(PointSlot::Empty { .. }) => lines.say(POINT_OFFSET, format_args!("no synced point")),
+        Ok(PointSlot::Empty) => lines.say(POINT_OFFSET, format_args!("no synced point")),
         Ok(PointSlot::Busy) => lines.say(POINT_OFFSET, format_args!("synced point being written, or torn")),
         Err(error) => lines.damage(&error.shifted(POINT_OFFSET)),
     }

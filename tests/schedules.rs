@@ -1110,3 +1110,40 @@ fn a_reader_that_cannot_read_the_synced_point_says_so() {
         }
     }
 }
+
+/// What readers see would be batches that no device holds yet, or an older state than the acknowledged one, and nobody could tell.
+#[test]
+fn a_writer_that_cannot_tell_readers_what_is_synced_does_not_write() {
+    let on_lock = |disk: &SimulatedDisk, first: u64| -> Vec<u64> {
+        let writes = |operation: &&Operation| operation.name == "LOCK" && operation.kind == OperationKind::Write;
+        disk.trace().iter().filter(writes).map(|operation| operation.number - first).collect()
+    };
+    // At the open.
+    let (disk, db, _) = fresh(calm());
+    db.close().unwrap();
+    disk.record_trace(true);
+    let first = disk.operations();
+    Database::open_on(Arc::new(disk.clone()), calm()).unwrap().close().unwrap();
+    let numbers = on_lock(&disk, first);
+    assert_eq!(numbers.len(), 2, "the holder and a first point");
+    for number in numbers {
+        disk.inject(disk.operations() + number, Fault::Errno(5));
+        let error = Database::open_on(Arc::new(disk.clone()), calm()).map(drop).unwrap_err();
+        assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("LOCK")), "{error:?}");
+        disk.heal();
+    }
+    // At a synced write.
+    let db = Database::open_on(Arc::new(disk.clone()), calm()).unwrap();
+    let docs = db.collection("docs").unwrap();
+    disk.record_trace(true);
+    let first = disk.operations();
+    docs.insert("seen", &[1.0, 2.0]).unwrap();
+    let numbers = on_lock(&disk, first);
+    assert_eq!(numbers.len(), 1, "one write a group");
+    disk.inject(disk.operations() + numbers[0], Fault::Errno(5));
+    let error = docs.insert("not told", &[1.0, 2.0]).unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("LOCK")), "{error:?}");
+    let reader = Database::open_read_only_on(Arc::new(disk.clone()), calm()).unwrap();
+    assert_eq!(reader.collection("docs").unwrap().count().unwrap(), 1);
+    assert_eq!(docs.insert("refused", &[1.0, 2.0]).unwrap_err().kind(), ErrorKind::Poisoned);
+}

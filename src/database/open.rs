@@ -25,7 +25,7 @@ const UNREACHED: u64 = 1 << 62;
 pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lock: Box<dyn Lock>,
-    pub(crate) beacon: Option<Beacon>,
+    pub(crate) beacon: Beacon,
     /// Damage that did not stop the open.
     pub(crate) damages: Vec<Error>,
 }
@@ -58,7 +58,7 @@ pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Resu
         Some(loaded) => (resume(Arc::clone(&storage), options, &loaded, next_file)?, loaded.damages),
     };
     collect_orphans(&shared, &lineage);
-    let beacon = start_beacon(&shared);
+    let beacon = start_beacon(&shared)?;
     Ok(Opened { shared: Arc::new(shared), lock, beacon, damages })
 }
 
@@ -205,14 +205,15 @@ fn collect_orphans(shared: &Shared, lineage: &[FileId]) {
 }
 
 /// Names this process as the holder and starts telling readers what is synced.
-fn start_beacon(shared: &Shared) -> Option<Beacon> {
+fn start_beacon(shared: &Shared) -> Result<Beacon> {
     let environment = shared.storage.environment();
     let holder = Holder { process: environment.process, host: environment.host.clone() };
-    let file = shared.storage.open_write(LOCK).ok()?;
-    let nonce = shared.random_id().ok()?;
-    write_page(&*file, shared.database, &holder).ok()?;
+    let nonce = shared.random_id()?;
+    let file = shared.storage.open_write(LOCK).and_then(|file| write_page(&*file, shared.database, &holder).map(|()| file));
+    let mut beacon = Beacon::new(file.map_err(|source| Error::io("name the writer", source).in_file(LOCK))?, nonce);
     let writer = shared.writer.lock();
-    Some(Beacon::start(file, nonce, writer.log.number(), writer.log.synced(), writer.next_sequence.saturating_sub(1)))
+    beacon.publish(writer.log.number(), writer.log.synced(), writer.next_sequence.saturating_sub(1))?;
+    Ok(beacon)
 }
 
 fn write_page(file: &dyn WriteFile, database: FileId, holder: &Holder) -> std::io::Result<()> {

@@ -119,12 +119,15 @@ pub(super) fn read_cut(storage: &dyn Storage) -> Result<Cut> {
             Err(source) => return Err(Error::io("read the synced point", source).in_file(LOCK)),
         }
         match SyncedPoint::decode(&slot)? {
-            PointSlot::Point { point, .. } => return Ok(Cut::Through(point)),
-            PointSlot::Empty { .. } => return Ok(Cut::Recovery),
+            PointSlot::Point(point) => return Ok(Cut::Through(point)),
+            PointSlot::Empty => return Ok(Cut::Recovery),
             PointSlot::Busy => pause(storage),
         }
     }
-    Ok(Cut::Recovery)
+    let message = "what the writer has synced cannot be read: its record is torn";
+    Err(Error::new(ErrorKind::Io, message)
+        .in_file(LOCK)
+        .with_remedy("try again once the writer has opened the database, or has synced again"))
 }
 
 impl std::fmt::Debug for ReadOnly {

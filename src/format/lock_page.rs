@@ -6,7 +6,7 @@
 //! | 64 | 4 | process id of the last writer |
 //! | 68 | 4 | CRC of bytes 64 to 67 and 72 to 135 |
 //! | 72 | 64 | host name, UTF-8, zero-padded |
-//! | 1,024 | 8 | seqlock, odd while the slot is being written |
+//! | 1,024 | 8 | how many points this writer has published |
 //! | 1,032 | 16 | writer nonce, zero if no point was published |
 //! | 1,048 | 8 | log number |
 //! | 1,056 | 8 | synced-through offset in that log |
@@ -26,7 +26,7 @@ pub(crate) const LOCK_BYTES: usize = 4096;
 pub(crate) const HOLDER_OFFSET: u64 = 64;
 /// Length of an encoded [`Holder`].
 pub(crate) const HOLDER_BYTES: usize = 72;
-/// Where the slot of [`SyncedPoint`] stands, the seqlock first.
+/// Where the slot of [`SyncedPoint`] stands.
 pub(crate) const POINT_OFFSET: u64 = 1024;
 /// Length of that slot.
 pub(crate) const POINT_BYTES: usize = 52;
@@ -88,20 +88,15 @@ pub(crate) enum PointSlot {
     /// Being written, or torn by a crash: read again.
     Busy,
     /// No writer has published a point.
-    Empty {
-        seqlock: u64,
-    },
-    Point {
-        seqlock: u64,
-        point: SyncedPoint,
-    },
+    Empty,
+    Point(SyncedPoint),
 }
 
 impl SyncedPoint {
-    /// The whole slot. The writer raises the seqlock by one before it writes the slot and by one after.
-    pub(crate) fn encode(&self, seqlock: u64) -> [u8; POINT_BYTES] {
+    /// The whole slot, with the number of this point among the writer's.
+    pub(crate) fn encode(&self, count: u64) -> [u8; POINT_BYTES] {
         let mut bytes = [0; POINT_BYTES];
-        LittleEndian::write_u64(&mut bytes[..8], seqlock);
+        LittleEndian::write_u64(&mut bytes[..8], count);
         bytes[8..24].copy_from_slice(&self.nonce.0);
         LittleEndian::write_u64(&mut bytes[24..32], self.log);
         LittleEndian::write_u64(&mut bytes[32..40], self.offset);
@@ -112,26 +107,26 @@ impl SyncedPoint {
     }
 
     /// A slot without a point.
-    pub(crate) fn encode_empty(seqlock: u64) -> [u8; POINT_BYTES] {
-        Self { nonce: FileId::default(), log: 0, offset: 0, sequence: 0 }.encode(seqlock)
+    pub(crate) fn encode_empty() -> [u8; POINT_BYTES] {
+        Self { nonce: FileId::default(), log: 0, offset: 0, sequence: 0 }.encode(0)
     }
 
     /// Reads what stands at [`POINT_OFFSET`]. Refuses short input only: whatever else is wrong is a writer at work.
     pub(crate) fn decode(bytes: &[u8]) -> Result<PointSlot> {
         let slot: [u8; POINT_BYTES] = Reader::new(bytes).array()?;
         if slot == [0; POINT_BYTES] {
-            return Ok(PointSlot::Empty { seqlock: 0 });
+            return Ok(PointSlot::Empty);
         }
         let mut reader = Reader::new(&slot);
-        let seqlock = reader.u64()?;
+        let _count = reader.u64()?;
         let point = Self { nonce: reader.file_id()?, log: reader.u64()?, offset: reader.u64()?, sequence: reader.u64()? };
-        if seqlock % 2 == 1 || crc(&slot[..48]) != reader.u32()? {
+        if crc(&slot[..48]) != reader.u32()? {
             return Ok(PointSlot::Busy);
         }
         if point.nonce == FileId::default() {
-            return Ok(PointSlot::Empty { seqlock });
+            return Ok(PointSlot::Empty);
         }
-        Ok(PointSlot::Point { seqlock, point })
+        Ok(PointSlot::Point(point))
     }
 }
 
@@ -142,7 +137,7 @@ pub(crate) fn encode_page(database: FileId, holder: &Holder) -> Vec<u8> {
     page.put(&identity.encode());
     page.put(&holder.encode());
     page.resize(POINT_OFFSET as usize, 0);
-    page.put(&SyncedPoint::encode_empty(0));
+    page.put(&SyncedPoint::encode_empty());
     page.resize(LOCK_BYTES, 0);
     page
 }
@@ -187,7 +182,6 @@ mod tests {
             assert_eq!(SyncedPoint::decode(&damaged).unwrap(), PointSlot::Busy, "byte {index}");
         }
         assert!(cuts(&point().encode(6)).all(|cut| SyncedPoint::decode(cut).is_err()));
-        assert_eq!(SyncedPoint::decode(&point().encode(7)).unwrap(), PointSlot::Busy, "odd seqlock");
     }
 
     #[test]
@@ -196,15 +190,15 @@ mod tests {
         assert_eq!(page.len(), LOCK_BYTES);
         assert_eq!(Identity::decode(&page, FileKind::Lock).unwrap().database, FileId([5; 16]));
         assert_eq!(Holder::decode(&page[HOLDER_OFFSET as usize..]).unwrap(), holder());
-        assert_eq!(SyncedPoint::decode(&page[POINT_OFFSET as usize..]).unwrap(), PointSlot::Empty { seqlock: 0 });
-        assert_eq!(SyncedPoint::decode(&[0; 100]).unwrap(), PointSlot::Empty { seqlock: 0 }, "a page of zeros");
+        assert_eq!(SyncedPoint::decode(&page[POINT_OFFSET as usize..]).unwrap(), PointSlot::Empty);
+        assert_eq!(SyncedPoint::decode(&[0; 100]).unwrap(), PointSlot::Empty, "a page of zeros");
     }
 
     proptest! {
         #[test]
-        fn point_round_trip(nonce in any::<[u8; 16]>().prop_filter("zero says none", |nonce| *nonce != [0; 16]), log: u64, offset: u64, sequence: u64, half in 0..u64::MAX / 2) {
+        fn point_round_trip(nonce in any::<[u8; 16]>().prop_filter("zero says none", |nonce| *nonce != [0; 16]), log: u64, offset: u64, sequence: u64, count: u64) {
             let point = SyncedPoint { nonce: FileId(nonce), log, offset, sequence };
-            prop_assert_eq!(SyncedPoint::decode(&point.encode(2 * half)).unwrap(), PointSlot::Point { seqlock: 2 * half, point });
+            prop_assert_eq!(SyncedPoint::decode(&point.encode(count)).unwrap(), PointSlot::Point(point));
         }
 
         #[test]

@@ -1,5 +1,9 @@
 use crate::{
-    format::lock_page::{POINT_OFFSET, SyncedPoint},
+    error::{Error, Result},
+    format::{
+        lock_page::{POINT_OFFSET, SyncedPoint},
+        names::LOCK,
+    },
     io::WriteFile,
     sync::Arc,
     types::{FileId, FileNumber, Sequence},
@@ -7,7 +11,8 @@ use crate::{
 
 /// Tells readers in other processes, through a page of the LOCK file, up to where the log is synced.
 ///
-/// Only a hint for live readers: recovery ignores it, so a failed write is no error.
+/// Recovery ignores it, but a reader beside the writer goes by nothing else: what it does not say is not seen, so that a failed write is an
+/// error.
 #[derive(Debug)]
 pub(crate) struct Beacon {
     file: Arc<dyn WriteFile>,
@@ -16,18 +21,16 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// Before the writer's first append: whatever an earlier writer left is void from here on.
-    pub(crate) fn start(file: Arc<dyn WriteFile>, nonce: FileId, log: FileNumber, offset: u64, sequence: Sequence) -> Self {
-        let mut beacon = Self { file, nonce, count: 0 };
-        beacon.publish(log, offset, sequence);
-        beacon
+    pub(crate) fn new(file: Arc<dyn WriteFile>, nonce: FileId) -> Self {
+        Self { file, nonce, count: 0 }
     }
 
-    pub(crate) fn publish(&mut self, log: FileNumber, offset: u64, sequence: Sequence) {
+    /// The first call comes before the writer's first append: whatever an earlier writer left is void from there on.
+    pub(crate) fn publish(&mut self, log: FileNumber, offset: u64, sequence: Sequence) -> Result<()> {
         let point = SyncedPoint { nonce: self.nonce, log, offset, sequence };
-        self.count += 2;
-        let during = self.file.write_at(POINT_OFFSET, &(self.count - 1).to_le_bytes());
-        // One write of the whole point: readers that see an odd count, or a checksum that does not fit, read again.
-        let _hint = during.and_then(|()| self.file.write_at(POINT_OFFSET, &point.encode(self.count)));
+        self.count += 1;
+        // One write of the whole slot: a reader to which its checksum does not fit reads again.
+        let written = self.file.write_at(POINT_OFFSET, &point.encode(self.count));
+        written.map_err(|source| Error::io("tell readers what is synced", source).in_file(LOCK))
     }
 }

@@ -45,13 +45,13 @@ pub(crate) struct Committer {
     shared: Arc<Shared>,
     queue: Mutex<Queue>,
     turn: Condvar,
-    beacon: Mutex<Option<Beacon>>,
+    beacon: Mutex<Beacon>,
     /// When buffered bytes must be synced at the latest.
     sync_due: Mutex<Option<Duration>>,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, beacon: Option<Beacon>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, beacon: Beacon) -> Self {
         let (queue, turn) = (Mutex::default(), Condvar::new());
         Self { shared, queue, turn, beacon: Mutex::new(beacon), sync_due: Mutex::new(None) }
     }
@@ -161,8 +161,9 @@ impl Committer {
         let last = if logged.is_ok() { apply(shared, writer, &view, &mut group, first) } else { 0 };
         writer.catalog = group.catalog;
         logged?;
-        if must_sync && let Some(beacon) = self.beacon.lock().as_mut() {
-            beacon.publish(writer.log.number(), writer.log.synced(), last);
+        if must_sync {
+            let told = self.beacon.lock().publish(writer.log.number(), writer.log.synced(), last);
+            told.map_err(|error| shared.poison(error))?;
         }
         self.freeze_if_due(writer);
         let outcomes = group.batches.into_iter().map(|batch| Outcome { sequence: batch.sequence, existed: batch.existed });

@@ -208,13 +208,11 @@ pub struct Told {
 pub struct Place {
     /// By its kind, not necessarily by its fault.
     pub on_sync: bool,
-    pub on_lock: bool,
 }
 
 impl Place {
     fn of(operation: &Operation) -> Self {
-        let on_sync = matches!(operation.kind, OperationKind::SyncData | OperationKind::SyncNames);
-        Self { on_sync, on_lock: operation.name == "LOCK" }
+        Self { on_sync: matches!(operation.kind, OperationKind::SyncData | OperationKind::SyncNames) }
     }
 }
 
@@ -251,12 +249,6 @@ impl Run {
         let mut while_full = 0;
         for step in &steps {
             let fired_before = self.fired();
-            // What readers beside the writer go by: without it they see an older state, until the next synced write.
-            // A lasting lack of descriptors meets LOCK too.
-            let met_lock = self.place.on_lock || self.site.label() == "emfile!";
-            if met_lock && fired_before && matches!(step, Step::Beside) {
-                continue;
-            }
             let known = self.machine.history.len();
             match self.machine.step(step) {
                 Ok(()) => self.told.went_on |= self.told.errors > 0 && !self.told.poisoned,

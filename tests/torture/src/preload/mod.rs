@@ -121,12 +121,12 @@ impl Drop for Calls {
     }
 }
 
-/// What a call was, as shim.c numbers it; and whether it met LOCK.
-fn call(number: u64) -> Option<(OperationKind, bool)> {
+/// What a call was, as shim.c numbers it.
+fn call(number: u64) -> Option<OperationKind> {
     use OperationKind::{Allocate, Create, Link, OpenRead, Read, Remove, SetLen, SyncData, Write};
     const KINDS: [OperationKind; 9] = [Read, Write, Allocate, SetLen, OpenRead, Create, SyncData, Link, Remove];
     let kind = (shim().kind)(number as libc::c_long);
-    KINDS.get(usize::try_from(kind & 0x7F).ok()?).map(|known| (*known, kind & 0x80 != 0))
+    KINDS.get(usize::try_from(kind).ok()?).copied()
 }
 
 /// A machine in a directory; the simulated disk only lends its clock.
@@ -136,7 +136,7 @@ fn machine(seed: u64, place: &Path) -> Machine {
 }
 
 /// The calls of a run in which none fails.
-fn dry_run(seed: u64) -> Vec<(OperationKind, bool)> {
+fn dry_run(seed: u64) -> Vec<OperationKind> {
     let place = tempfile::tempdir().unwrap();
     let mut machine = machine(seed, place.path());
     let calls = Calls::none_fails();
@@ -159,11 +159,11 @@ fn explore(campaign: &Campaign) {
             };
             // Here and there, so that a small budget sees all of a workload: a sync of a real device takes its time.
             for at in (0..calls.len()).map(|number| number * STRIDE % calls.len()) {
-                let ((kind, on_lock), at) = (calls[at], at as u64);
+                let (kind, at) = (calls[at], at as u64);
                 campaign.count("calls", 1);
                 for site in sites(kind).into_iter().filter(|site| site.of_calls(at).is_some()) {
                     let place = tempfile::tempdir().unwrap();
-                    let where_it_fails = Place { on_sync: kind == OperationKind::SyncData, on_lock };
+                    let where_it_fails = Place { on_sync: kind == OperationKind::SyncData };
                     let run = || Run::below(seed, at, where_it_fails, site.clone(), machine(seed, place.path()));
                     judge(campaign, format!("{seed}/{at}/{}", site.label()), run);
                 }
@@ -183,10 +183,10 @@ fn replay(case: &str) -> Result<String, String> {
     let [seed, at, name] = parts[..] else { return Err(wrong()) };
     let (seed, at) = (seed.parse().map_err(|_| wrong())?, at.parse::<u64>().map_err(|_| wrong())?);
     let calls = caught(|| dry_run(seed))?;
-    let (kind, on_lock) = *calls.get(at as usize).ok_or_else(|| format!("the workload has only {} calls", calls.len()))?;
+    let kind = *calls.get(at as usize).ok_or_else(|| format!("the workload has only {} calls", calls.len()))?;
     let site = sites(kind).into_iter().find(|site| site.label() == name).ok_or_else(|| format!("a {kind:?} cannot meet {name}"))?;
     let place = tempfile::tempdir().unwrap();
-    let where_it_fails = Place { on_sync: kind == OperationKind::SyncData, on_lock };
+    let where_it_fails = Place { on_sync: kind == OperationKind::SyncData };
     let told = caught(|| Run::below(seed, at, where_it_fails, site, machine(seed, place.path())).whole())?;
     Ok(format!("{kind:?}: {told:?}; 0 violations"))
 }

@@ -6,20 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 enum { READ, WRITE, ALLOCATE, LENGTH, OPEN, CREATE, SYNC, LINK, UNLINK };
-#define ON_LOCK 0x80
 #define KEPT (1 << 16)
 
 static __thread int active;
 static __thread long calls, at, until;
 static __thread int with;
 static __thread unsigned char kinds[KEPT];
-/* Which descriptors are of the file LOCK. */
-static unsigned char of_lock[1 << 16];
 
 /* From now on calls count. Call number `first` fails with an errno, and so do those up to `last` that this errno can meet. */
 void fault_begin(long first, long last, int number) {
@@ -45,38 +41,32 @@ static int meets(int kind) {
 }
 
 /* Whether this call fails. */
-static int fails(int kind, int fd) {
+static int fails(int kind) {
     if (!active) return 0;
     long call = calls++;
-    if (call < KEPT) kinds[call] = kind | (fd >= 0 && fd < (int)sizeof of_lock && of_lock[fd] ? ON_LOCK : 0);
+    if (call < KEPT) kinds[call] = kind;
     if (at < 0 || call < at || (call > at && (call > until || !meets(kind)))) return 0;
     errno = with;
     return 1;
 }
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define PASS(name, kind, fd, failed, ...) do { \
+#define PASS(name, kind, failed, ...) do { \
     static __typeof__(&name) next; \
     if (!next) next = NEXT(name); \
-    return fails(kind, fd) ? failed : next(__VA_ARGS__); } while (0)
+    return fails(kind) ? failed : next(__VA_ARGS__); } while (0)
 
-ssize_t read(int fd, void *to, size_t len) { PASS(read, READ, fd, -1, fd, to, len); }
-ssize_t pread64(int fd, void *to, size_t len, off64_t at) { PASS(pread64, READ, fd, -1, fd, to, len, at); }
-ssize_t write(int fd, const void *from, size_t len) { PASS(write, WRITE, fd, -1, fd, from, len); }
-ssize_t pwrite64(int fd, const void *from, size_t len, off64_t at) { PASS(pwrite64, WRITE, fd, -1, fd, from, len, at); }
-int fallocate64(int fd, int mode, off64_t at, off64_t len) { PASS(fallocate64, ALLOCATE, fd, -1, fd, mode, at, len); }
-int ftruncate64(int fd, off64_t len) { PASS(ftruncate64, LENGTH, fd, -1, fd, len); }
-int fsync(int fd) { PASS(fsync, SYNC, fd, -1, fd); }
-int fdatasync(int fd) { PASS(fdatasync, SYNC, fd, -1, fd); }
-int linkat(int from, const char *old, int to, const char *new, int flags) { PASS(linkat, LINK, -1, -1, from, old, to, new, flags); }
-int unlinkat(int in, const char *name, int flags) { PASS(unlinkat, UNLINK, -1, -1, in, name, flags); }
-int renameat2(int from, const char *old, int to, const char *new, unsigned flags) { PASS(renameat2, LINK, -1, -1, from, old, to, new, flags); }
-
-static int opened(int fd, const char *path) {
-    const char *name = strrchr(path, '/');
-    if (fd >= 0 && fd < (int)sizeof of_lock) of_lock[fd] = !strcmp(name ? name + 1 : path, "LOCK");
-    return fd;
-}
+ssize_t read(int fd, void *to, size_t len) { PASS(read, READ, -1, fd, to, len); }
+ssize_t pread64(int fd, void *to, size_t len, off64_t at) { PASS(pread64, READ, -1, fd, to, len, at); }
+ssize_t write(int fd, const void *from, size_t len) { PASS(write, WRITE, -1, fd, from, len); }
+ssize_t pwrite64(int fd, const void *from, size_t len, off64_t at) { PASS(pwrite64, WRITE, -1, fd, from, len, at); }
+int fallocate64(int fd, int mode, off64_t at, off64_t len) { PASS(fallocate64, ALLOCATE, -1, fd, mode, at, len); }
+int ftruncate64(int fd, off64_t len) { PASS(ftruncate64, LENGTH, -1, fd, len); }
+int fsync(int fd) { PASS(fsync, SYNC, -1, fd); }
+int fdatasync(int fd) { PASS(fdatasync, SYNC, -1, fd); }
+int linkat(int from, const char *old, int to, const char *new, int flags) { PASS(linkat, LINK, -1, from, old, to, new, flags); }
+int unlinkat(int in, const char *name, int flags) { PASS(unlinkat, UNLINK, -1, in, name, flags); }
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) { PASS(renameat2, LINK, -1, from, old, to, new, flags); }
 
 #define MODE mode_t mode = 0; if (flags & (O_CREAT | __O_TMPFILE)) { va_list rest; va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); }
 
@@ -84,7 +74,7 @@ int openat64(int in, const char *path, int flags, ...) {
     MODE
     static __typeof__(&openat64) next;
     if (!next) next = NEXT(openat64);
-    return fails(flags & O_CREAT ? CREATE : OPEN, -1) ? -1 : opened(next(in, path, flags, mode), path);
+    return fails(flags & O_CREAT ? CREATE : OPEN) ? -1 : next(in, path, flags, mode);
 }
 
 int openat(int in, const char *path, int flags, ...) {
