@@ -57,8 +57,9 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
     shared.check_healthy()?;
     let spare = if shared.writer.lock().spare.is_none() { Some(shared.create_spare()?) } else { None };
     let written = write(shared, publisher, view, frozen).inspect_err(|_| {
-        // Best effort: what stays is an orphan that the next open collects.
-        let _orphan = spare.as_ref().map(|spare| shared.storage.remove(&log_name(spare.entry().number)));
+        if let Some(spare) = &spare {
+            shared.discard(log_name(spare.entry().number));
+        }
     })?;
     let Written { placed, version, edits, mut outputs } = written;
     let new_segments: Vec<_> = outputs.segments().cloned().collect();

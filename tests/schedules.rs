@@ -1089,6 +1089,48 @@ fn a_purge_names_the_files_whose_removal_failed() {
     }
 }
 
+/// Found by `torture faults`: a flush failed, and so did the removal of its file. The next purge knew nothing of that file, and vouched for it.
+#[test]
+fn a_purge_knows_the_files_that_failed_work_has_left() {
+    let vector = [0x1234_5678_u32, 0x2345_6789].map(f32::from_bits);
+    let bytes: Vec<u8> = vector.iter().flat_map(|element| element.to_le_bytes()).collect();
+    let holds = |content: &[u8]| content.windows(8).any(|window| window == bytes);
+    let begin = || {
+        let disk = SimulatedDisk::new(SEED);
+        let storage = Hooked::new(Arc::new(disk.clone()));
+        let db = Database::open_on(Arc::new(storage.clone()), calm()).unwrap();
+        let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+        docs.insert("a", &vector).unwrap();
+        (disk, storage, db, docs)
+    };
+    let operations = {
+        let (disk, _, db, _) = begin();
+        let first = disk.operations();
+        db.flush().unwrap();
+        disk.operations() - first
+    };
+    let (mut left_behind, mut named) = (0, 0);
+    for (operation, stays) in (0..operations).flat_map(|operation| [(operation, false), (operation, true)]) {
+        let (disk, storage, db, docs) = begin();
+        storage.refuse_removals("seg-");
+        disk.inject(disk.operations() + operation, Fault::Errno(5));
+        let failed = db.flush().is_err();
+        let holding = || disk.contents().into_iter().filter(|(_, content)| holds(content)).map(|(name, _)| name);
+        if !failed || !holding().any(|name| name.starts_with("seg-")) || docs.insert("b", &[1.0, 2.0]).is_err() {
+            continue;
+        }
+        left_behind += 1;
+        storage.refuse_removals(if stays { "seg-" } else { "none" });
+        let receipt = docs.purge(&["a"]).unwrap();
+        for name in holding() {
+            let text = receipt.cannot_vouch_for.iter().find(|text| text.contains(&name));
+            assert!(stays && text.is_some(), "operation {operation}: {name} holds what was purged: {receipt:?}");
+            named += 1;
+        }
+    }
+    assert!(left_behind > 1 && named > 0, "no fault left a file behind: {left_behind}, {named}");
+}
+
 /// Found by `torture faults`: a reader that could not read the LOCK page took the writer for one that had acknowledged nothing, and read the log to
 /// its end, batches included that a power cut could take back.
 #[test]

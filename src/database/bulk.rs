@@ -86,8 +86,7 @@ impl Load {
     /// A load that is refused changes nothing: its files and ordinals go.
     fn undo(&self, shared: &Shared, collection: &Collection) {
         for chunk in &self.chunks {
-            // Best effort: what stays is an orphan that the next open collects.
-            let _orphan = shared.storage.remove(&segment_name(chunk.named.entry.number));
+            shared.discard(segment_name(chunk.named.entry.number));
         }
         self.give_back_ordinals(shared, collection);
     }

@@ -57,7 +57,7 @@ pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Resu
         None => (create(Arc::clone(&storage), options, next_file)?, Vec::new()),
         Some(loaded) => (resume(Arc::clone(&storage), options, &loaded, next_file)?, loaded.damages),
     };
-    collect_orphans(&shared, &lineage);
+    collect_orphans(&shared, &lineage)?;
     let beacon = start_beacon(&shared)?;
     Ok(Opened { shared: Arc::new(shared), lock, beacon, damages })
 }
@@ -185,10 +185,10 @@ fn publish_as_is(shared: &Shared) -> Result<()> {
 
 /// Removes files of ours that the durable manifest does not name: unfinished publications, and what belongs to this database by its header.
 /// Others are left alone, whatever they are called.
-fn collect_orphans(shared: &Shared, lineage: &[FileId]) {
+fn collect_orphans(shared: &Shared, lineage: &[FileId]) -> Result<()> {
     let publisher = shared.publisher.lock();
     let logs: BTreeSet<u64> = shared.writer.lock().log_entries().iter().map(|log| log.number).collect();
-    for info in shared.storage.list().unwrap_or_default() {
+    for info in shared.storage.list().map_err(|source| Error::io("list the directory", source))? {
         let orphan = match FileName::parse(&info.name) {
             FileName::Temporary => true,
             FileName::Manifest(number) => number < publisher.manifest_number(),
@@ -198,10 +198,10 @@ fn collect_orphans(shared: &Shared, lineage: &[FileId]) {
         };
         let is_ours = || FileName::parse(&info.name) == FileName::Temporary || belongs(&*shared.storage, &info, shared.database, lineage);
         if orphan && is_ours() {
-            // It is tried again at the next open.
-            let _stays = shared.storage.remove(&info.name);
+            shared.discard(info.name);
         }
     }
+    Ok(())
 }
 
 /// Names this process as the holder and starts telling readers what is synced.

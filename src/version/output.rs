@@ -111,8 +111,7 @@ impl<'a> OutputFile<'a> {
 impl Drop for OutputFile<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            // Best effort: what stays is an orphan that the next open collects.
-            let _orphan = self.shared.storage.remove(&segment_name(self.number));
+            self.shared.discard(segment_name(self.number));
         }
     }
 }

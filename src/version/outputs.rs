@@ -100,8 +100,7 @@ impl Drop for Outputs<'_> {
         self.shared.take_unpublished(self.counted);
         if !self.published {
             for finished in &self.finished {
-                // Best effort: what stays is an orphan that the next open collects.
-                let _orphan = self.shared.storage.remove(&segment_name(finished.named.entry.number));
+                self.shared.discard(segment_name(finished.named.entry.number));
             }
         }
     }

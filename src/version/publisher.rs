@@ -226,6 +226,7 @@ impl Publisher {
     }
 
     fn remove_garbage(&mut self, shared: &Shared) {
+        self.garbage.extend(shared.take_leftovers());
         self.garbage.retain(|name| match shared.storage.remove(name) {
             Ok(()) => false,
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,

@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     recent_live: Mutex<VecDeque<(Duration, u64)>>,
     /// Segments whose damage stopped a compaction: it leaves them alone.
     set_aside: Mutex<BTreeSet<SegmentId>>,
+    /// Files that nothing names and that could not be removed yet.
+    leftovers: Mutex<Vec<String>>,
     /// Compactions under way.
     pub(crate) compacting: Running,
     /// Why the last flush failed, until one succeeds.
@@ -107,6 +109,7 @@ impl Shared {
             publisher: Mutex::new(parts.publisher),
             writer: Mutex::new(parts.writer),
             view: RwLock::new(Arc::new(parts.view)),
+            leftovers: Mutex::default(),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
             next_file: AtomicU64::new(parts.next_file),
@@ -169,6 +172,17 @@ impl Shared {
         let turn = (*next).max(now) + Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
         *next = turn.min(now + Duration::from_secs(1));
         turn - now
+    }
+
+    /// Removes a file that no manifest names. What cannot be removed is tried again with the next publication, and no purge vouches for it.
+    pub(crate) fn discard(&self, name: String) {
+        if self.storage.remove(&name).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            self.leftovers.lock().push(name);
+        }
+    }
+
+    pub(super) fn take_leftovers(&self) -> Vec<String> {
+        std::mem::take(&mut self.leftovers.lock())
     }
 
     /// Remembers the first failure after which nothing may be acknowledged, and passes it on.

@@ -72,7 +72,7 @@ pub fn replay(case: &str) -> Result<String, String> {
 fn file_system(campaign: Option<&Campaign>, place: &Place, kind: Kind, seed: u64, cuts: u64) {
     let disk = place.disk(kind, &format!("{}-{seed}", kind.name())).unwrap_or_else(|error| panic!("{error}"));
     writer::create(&disk.mounted.join("db")).unwrap();
-    let mut victim = Victim { seed, disk, random: Random(seed), ledger: Ledger::default(), bounds: Bounds::default() };
+    let mut victim = Victim { seed, disk, random: Random(seed), ledger: Ledger::default(), bounds: Bounds::default(), cuts: 0 };
     for cut in 0..cuts {
         if campaign.is_some_and(Campaign::is_over) {
             return;
@@ -106,6 +106,8 @@ struct Victim {
     random: Random,
     ledger: Ledger,
     bounds: Bounds,
+    /// Since the last examination.
+    cuts: u64,
 }
 
 impl Victim {
@@ -120,6 +122,7 @@ impl Victim {
         let mut counts = Counts { opening: u64::from(!opened), ..Counts::default() };
         counts.acknowledged = (0..WRITERS).map(|writer| self.bounds[writer].1 - before[writer].1).sum();
         drop(talk);
+        self.cuts += 1;
         self.disk.remount().unwrap_or_else(|error| panic!("{error}"));
         if examine || self.random.below(4) > 0 {
             self.examine(&mut counts);
@@ -181,12 +184,13 @@ impl Victim {
         assert!(report.damages.is_empty(), "damage before the recovery: {:?}", report.damages);
         let db = Database::open(&path, calm()).unwrap_or_else(|error| panic!("cannot be opened: {error:?}"));
         let found = observe(&db).unwrap();
-        let (records, unheard) = self.ledger.check(self.seed, &found, db.snapshot().unwrap().sequence(), &self.bounds);
+        let (records, unheard) = self.ledger.check(self.seed, &found, db.snapshot().unwrap().sequence(), &self.bounds, self.cuts);
         let report = Database::verify(&path, calm()).unwrap();
         assert!(report.damages.is_empty() && report.orphans.is_empty(), "after the recovery: {report:?}");
         drop(db);
         // Found and made durable by that recovery.
         self.bounds = self.ledger.numbers().map(|number| (number, number));
+        self.cuts = 0;
         (counts.examined, counts.records, counts.unheard) = (1, records, unheard);
     }
 }

@@ -72,7 +72,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> io::Result<Self> {
-        // Always the same one: if we are killed, an empty directory is all that stays.
+        // Always the same one, and it stays, empty: in another namespace it may be a mount point, and to remove it here would unmount it there.
         let directory = std::env::temp_dir().join("varvite-torture");
         fs::create_dir_all(&directory)?;
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=80%", "varvite-torture"]).arg(&directory))?;
@@ -96,7 +96,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         // What stays ends with this process.
         let _stays = run(&["umount", "--lazy", &self.directory.to_string_lossy()]);
-        let _others_use_it = fs::remove_dir(&self.directory);
     }
 }
 
