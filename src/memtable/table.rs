@@ -1,7 +1,6 @@
-use std::{
-    collections::{BTreeMap, btree_map},
-    ops::Bound,
-};
+use std::{collections::BTreeMap, hash::BuildHasher, hash::RandomState, ops::Bound};
+
+use hashbrown::HashTable;
 
 use super::{arena::Span, row::MemRow};
 use crate::{
@@ -18,15 +17,27 @@ const BLOCK_MAX: usize = 1024;
 pub(super) struct Table {
     inner: RwLock<Inner>,
     rows: AtomicUsize,
+    hasher: RandomState,
 }
 
 #[derive(Default)]
 struct Inner {
-    index: BTreeMap<Key, Versions>,
+    /// By id, into `ids`.
+    index: HashTable<Slot>,
+    /// Every id with its versions, in the order of its arrival.
+    ids: Vec<Versions>,
+    /// Ids in their order: the first of `ids`, as far as an ordered read has asked for it. A load that is only looked up never pays for it.
+    ordered: BTreeMap<Key, u32>,
     /// Puts in the order of their arrival, for scans: blocks never move, so a scan needs the lock only to learn of them.
     arrivals: Vec<Arc<Block>>,
     /// Places taken in the last block.
     filled: usize,
+}
+
+/// The whole hash is kept, so that growing touches no id, and a look-up hardly one that it does not want.
+struct Slot {
+    hash: u64,
+    at: u32,
 }
 
 type Block = [OnceLock<MemRow>];
@@ -53,22 +64,21 @@ impl Versions {
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { inner: RwLock::default(), rows: AtomicUsize::new(0) }
+        Self { inner: RwLock::default(), rows: AtomicUsize::new(0), hasher: RandomState::new() }
     }
 
     /// Adds a version, which supersedes what the id had.
     pub(super) fn add(&self, row: &MemRow) {
-        let key = Key(row.id_span());
+        let hash = self.hasher.hash_one(row.id());
         let mut inner = self.inner.write();
-        match inner.index.entry(key) {
-            btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(Versions { older: Vec::new(), newest: row.clone() });
-            }
-            btree_map::Entry::Occupied(mut occupied) => {
-                let versions = occupied.get_mut();
-                debug_assert!(versions.newest.sequence() <= row.sequence(), "sequences of an id must not fall");
-                versions.newest.kill(Death { at: row.sequence(), deleted: row.is_tombstone() });
-                versions.older.push(std::mem::replace(&mut versions.newest, row.clone()));
+        match inner.place(hash, row.id()) {
+            None => inner.insert(hash, row),
+            Some(at) => {
+                if let Some(versions) = inner.ids.get_mut(at) {
+                    debug_assert!(versions.newest.sequence() <= row.sequence(), "sequences of an id must not fall");
+                    versions.newest.kill(Death { at: row.sequence(), deleted: row.is_tombstone() });
+                    versions.older.push(std::mem::replace(&mut versions.newest, row.clone()));
+                }
             }
         }
         if !row.is_tombstone() {
@@ -78,16 +88,17 @@ impl Table {
     }
 
     pub(super) fn kill(&self, id: &[u8], death: Death) -> bool {
-        self.inner.read().index.get(id).is_some_and(|versions| versions.newest.kill(death))
+        self.inner.read().versions(self.hasher.hash_one(id), id).is_some_and(|versions| versions.newest.kill(death))
     }
 
     /// The newest version that a reader at this sequence has to look at, visible or not.
     pub(super) fn get(&self, id: &[u8], at: Sequence) -> Option<MemRow> {
-        self.inner.read().index.get(id)?.at(at).cloned()
+        self.inner.read().versions(self.hasher.hash_one(id), id)?.at(at).cloned()
     }
 
     /// See [`super::Memtable::page`].
     pub(super) fn page(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), reverse: bool, at: Sequence, limit: usize) -> Vec<MemRow> {
+        self.put_in_order();
         let mut rows = Vec::new();
         let mut last: Option<Span> = None;
         loop {
@@ -100,7 +111,7 @@ impl Table {
                 return rows;
             }
             let inner = self.inner.read();
-            let entries = inner.index.range::<[u8], _>(rest);
+            let entries = inner.ordered.range::<[u8], _>(rest).filter_map(|(key, at)| Some((key, inner.ids.get(*at as usize)?)));
             let stopped_at = if reverse { take(entries.rev(), at, limit, &mut rows) } else { take(entries, at, limit, &mut rows) };
             drop(inner);
             match stopped_at {
@@ -110,9 +121,19 @@ impl Table {
         }
     }
 
+    /// Brings the order up to date. Every id that a reader can see is in `ids` before the reader begins.
+    fn put_in_order(&self) {
+        let is_behind = |inner: &Inner| inner.ordered.len() < inner.ids.len();
+        while is_behind(&self.inner.read()) {
+            self.inner.write().put_in_order();
+        }
+    }
+
     /// Every id's newest version, by ascending id.
     pub(super) fn newest(&self) -> Vec<MemRow> {
-        self.inner.read().index.values().map(|versions| versions.newest.clone()).collect()
+        let mut rows: Vec<MemRow> = self.inner.read().ids.iter().map(|versions| versions.newest.clone()).collect();
+        rows.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        rows
     }
 
     /// Visits what is visible, in the order of arrival.
@@ -123,6 +144,30 @@ impl Table {
 }
 
 impl Inner {
+    fn place(&self, hash: u64, id: &[u8]) -> Option<usize> {
+        let is_it = |slot: &Slot| slot.hash == hash && self.ids.get(slot.at as usize).is_some_and(|versions| versions.newest.id() == id);
+        self.index.find(hash, is_it).map(|slot| slot.at as usize)
+    }
+
+    fn versions(&self, hash: u64, id: &[u8]) -> Option<&Versions> {
+        self.ids.get(self.place(hash, id)?)
+    }
+
+    fn insert(&mut self, hash: u64, row: &MemRow) {
+        // A memtable is frozen long before it has four billion ids.
+        let at = self.ids.len() as u32;
+        self.index.insert_unique(hash, Slot { hash, at }, |slot| slot.hash);
+        self.ids.push(Versions { older: Vec::new(), newest: row.clone() });
+    }
+
+    /// The next ids, not so many that the lock is held for long.
+    fn put_in_order(&mut self) {
+        let first = self.ordered.len();
+        for (versions, at) in self.ids.iter().skip(first).zip(first as u32..).take(STEP) {
+            self.ordered.insert(Key(versions.newest.id_span()), at);
+        }
+    }
+
     fn arrive(&mut self, row: &MemRow) {
         if self.arrivals.last().is_none_or(|block| self.filled >= block.len()) {
             let places = self.arrivals.last().map_or(16, |block| (block.len() * 2).min(BLOCK_MAX));
