@@ -15,15 +15,15 @@ pub struct Rows {
     bounds: Bounds,
     forward: Option<Vec<Source>>,
     backward: Option<Vec<Source>>,
-    /// The last id given from each end.
-    front: Option<Vec<u8>>,
-    back: Option<Vec<u8>>,
+    /// The last id given from each end; empty before the first.
+    front: Vec<u8>,
+    back: Vec<u8>,
 }
 
 impl Rows {
     pub(crate) fn new(reading: Reading, collection: CollectionId, bounds: Bounds) -> Result<Self> {
         reading.meta(collection)?;
-        Ok(Self { reading, collection, bounds, forward: None, backward: None, front: None, back: None })
+        Ok(Self { reading, collection, bounds, forward: None, backward: None, front: Vec::new(), back: Vec::new() })
     }
 
     /// All ids that start with a prefix.
@@ -73,15 +73,13 @@ impl Rows {
             if reverse { heads.max_by(|a, b| a.head_id().cmp(&b.head_id())) } else { heads.min_by(|a, b| a.head_id().cmp(&b.head_id())) };
         let Some(next) = next else { return Ok(None) };
         let id = next.head_id().unwrap_or_default();
-        let met = if reverse {
-            self.front.as_deref().is_some_and(|front| id <= front)
-        } else {
-            self.back.as_deref().is_some_and(|back| id >= back)
-        };
+        let met = if reverse { !self.front.is_empty() && id <= &*self.front } else { !self.back.is_empty() && id >= &*self.back };
         if met {
             return Ok(None);
         }
-        *(if reverse { &mut self.back } else { &mut self.front }) = Some(id.to_vec());
+        let given = if reverse { &mut self.back } else { &mut self.front };
+        given.clear();
+        given.extend_from_slice(id);
         next.take()
     }
 }

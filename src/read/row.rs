@@ -1,5 +1,7 @@
 use std::{fmt, ops::Deref};
 
+use smallvec::SmallVec;
+
 use crate::{
     error::Result,
     format::payload,
@@ -32,10 +34,13 @@ pub struct Row {
     place: Place,
 }
 
+/// Most ids are short: they need no allocation of their own.
+type Id = SmallVec<[u8; 32]>;
+
 #[derive(Clone)]
 enum Place {
     Memtable(MemRow),
-    Segment { live: Arc<LiveSegment>, row: u32, id: Box<[u8]> },
+    Segment { live: Arc<LiveSegment>, row: u32, id: Id },
 }
 
 impl Row {
@@ -43,8 +48,9 @@ impl Row {
         Self { vector: row.vector_bytes(), place: Place::Memtable(row) }
     }
 
-    pub(crate) fn in_segment(live: Arc<LiveSegment>, row: u32, id: Box<[u8]>) -> Result<Self> {
+    pub(crate) fn in_segment(live: Arc<LiveSegment>, row: u32, id: &[u8]) -> Result<Self> {
         let vector = live.segment.row(row)?.into_bytes();
+        let id = Id::from_slice(id);
         Ok(Self { vector, place: Place::Segment { live, row, id } })
     }
 

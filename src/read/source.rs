@@ -1,9 +1,13 @@
-use std::{collections::VecDeque, ops::Bound};
+use std::{
+    collections::VecDeque,
+    ops::{Bound, Range},
+};
 
 use super::Row;
 use crate::{
     error::{Error, Result},
     memtable::{MemRow, Memtable},
+    segment::IdWalk,
     sync::Arc,
     types::{CollectionId, Sequence},
     version::LiveSegment,
@@ -17,8 +21,8 @@ pub(crate) struct Source {
     kind: Kind,
     at: Sequence,
     reverse: bool,
-    /// The next row and its id.
-    head: Option<(Vec<u8>, Head)>,
+    /// The next row.
+    head: Option<Head>,
     /// What kept the next row from being found.
     damage: Option<Error>,
 }
@@ -31,17 +35,26 @@ enum Kind {
         rest: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         ended: bool,
     },
-    Run {
-        segments: Vec<Arc<LiveSegment>>,
-        index: usize,
-        rows: std::ops::Range<u32>,
-        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    },
+    Run(Run),
+}
+
+/// Disjoint segments, one after the other.
+struct Run {
+    segments: Vec<Arc<LiveSegment>>,
+    /// Segments not begun: those from here on, or before here in reverse.
+    rest: Range<usize>,
+    /// The one it stands in, and its rows that are left.
+    current: Option<Arc<LiveSegment>>,
+    rows: Range<u32>,
+    bounds: Bounds,
+    /// Stands on the id of the head.
+    ids: IdWalk,
 }
 
 enum Head {
     Memtable(MemRow),
-    Segment(Arc<LiveSegment>, u32),
+    /// A row of the segment that the run stands in.
+    Segment(u32),
 }
 
 pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -57,8 +70,8 @@ impl Source {
     }
 
     pub(crate) fn run(run: &[Arc<LiveSegment>], bounds: Bounds, at: Sequence, reverse: bool) -> Self {
-        let index = if reverse { run.len() } else { 0 };
-        let kind = Kind::Run { segments: run.to_vec(), index, rows: 0..0, bounds };
+        let rest = 0..run.len();
+        let kind = Kind::Run(Run { segments: run.to_vec(), rest, current: None, rows: 0..0, bounds, ids: IdWalk::default() });
         Self { kind, at, reverse, head: None, damage: None }.started()
     }
 
@@ -75,19 +88,25 @@ impl Source {
     }
 
     pub(crate) fn head_id(&self) -> Option<&[u8]> {
-        self.head.as_ref().map(|(id, _)| id.as_slice())
+        match (self.head.as_ref()?, &self.kind) {
+            (Head::Memtable(row), _) => Some(row.id()),
+            (Head::Segment(_), Kind::Run(run)) => Some(run.ids.id()),
+            (Head::Segment(_), Kind::Memtable { .. }) => None,
+        }
     }
 
     /// Takes the next row and moves behind it.
     pub(crate) fn take(&mut self) -> Result<Option<Row>> {
-        let Some((id, head)) = self.head.take() else { return Ok(None) };
-        let row = match head {
-            Head::Memtable(row) => Ok(Row::in_memtable(row)),
-            Head::Segment(live, row) => Row::in_segment(live, row, id.into_boxed_slice()),
+        let row = match (self.head.take(), &self.kind) {
+            (Some(Head::Memtable(row)), _) => Ok(Some(Row::in_memtable(row))),
+            (Some(Head::Segment(row)), Kind::Run(Run { current: Some(live), ids, .. })) => {
+                Row::in_segment(Arc::clone(live), row, ids.id()).map(Some)
+            }
+            _ => return Ok(None),
         };
         // A damaged row is reported once and passed: those behind it are readable.
         self.advance();
-        row.map(Some)
+        row
     }
 
     fn advance(&mut self) {
@@ -97,7 +116,7 @@ impl Source {
         }
     }
 
-    fn find_next(&mut self) -> Result<Option<(Vec<u8>, Head)>> {
+    fn find_next(&mut self) -> Result<Option<Head>> {
         let (at, reverse) = (self.at, self.reverse);
         match &mut self.kind {
             Kind::Memtable { memtable, collection, page, rest, ended } => {
@@ -109,51 +128,37 @@ impl Source {
                         if reverse { rest.1 = behind } else { rest.0 = behind }
                     }
                 }
-                Ok(page.pop_front().map(|row| (row.id().to_vec(), Head::Memtable(row))))
+                Ok(page.pop_front().map(Head::Memtable))
             }
-            Kind::Run { segments, index, rows, bounds } => next_in_run(segments, index, rows, bounds, at, reverse),
+            Kind::Run(run) => Ok(run.next(at, reverse)?.map(Head::Segment)),
         }
     }
 }
 
-fn next_in_run(
-    segments: &[Arc<LiveSegment>],
-    index: &mut usize,
-    rows: &mut std::ops::Range<u32>,
-    bounds: &Bounds,
-    at: Sequence,
-    reverse: bool,
-) -> Result<Option<(Vec<u8>, Head)>> {
-    loop {
-        let current = if reverse { segments.get(*index) } else { index.checked_sub(1).and_then(|current| segments.get(current)) };
-        if let Some(live) = current {
-            while let Some(row) = if reverse { rows.next_back() } else { rows.next() } {
-                if live.is_live(row, at) {
-                    let mut id = Vec::new();
-                    live.segment.id_of(row, &mut id)?;
-                    return Ok(Some((id, Head::Segment(Arc::clone(live), row))));
+impl Run {
+    fn next(&mut self, at: Sequence, reverse: bool) -> Result<Option<u32>> {
+        loop {
+            if let Some(live) = &self.current {
+                while let Some(row) = if reverse { self.rows.next_back() } else { self.rows.next() } {
+                    if live.is_live(row, at) {
+                        self.ids.read(&live.segment, row)?;
+                        return Ok(Some(row));
+                    }
                 }
             }
+            self.ids.leave();
+            let next = if reverse { self.rest.next_back() } else { self.rest.next() };
+            self.current = next.and_then(|next| self.segments.get(next)).cloned();
+            let Some(live) = &self.current else { return Ok(None) };
+            // Of a segment whose bounds cannot be read nothing is given.
+            self.rows = 0..0;
+            self.rows = rows_within(live, &self.bounds)?;
         }
-        let next = if reverse {
-            let Some(before) = index.checked_sub(1) else { return Ok(None) };
-            *index = before;
-            segments.get(before)
-        } else {
-            let next = segments.get(*index);
-            *index += 1;
-            next
-        };
-        let Some(live) = next else {
-            *index = segments.len() + 1;
-            return Ok(None);
-        };
-        *rows = rows_within(live, bounds)?;
     }
 }
 
 /// The rows of a segment whose ids lie within bounds.
-fn rows_within(live: &LiveSegment, bounds: &Bounds) -> Result<std::ops::Range<u32>> {
+fn rows_within(live: &LiveSegment, bounds: &Bounds) -> Result<Range<u32>> {
     let behind = |id: &[u8]| [id, &[0]].concat();
     let start = match &bounds.0 {
         Bound::Unbounded => 0,

@@ -1,8 +1,8 @@
 use std::ops::Range;
 
+use super::id_walk::IdWalk;
 use super::reader::Segment;
 use crate::error::{Error, Result};
-use crate::format::id_block::{Entries, IDS_PER_BLOCK};
 use crate::format::payload_block::{IndexEntry, split_first};
 use crate::io::Bytes;
 use crate::sync::Arc;
@@ -19,9 +19,7 @@ pub(crate) struct Cursor {
     segment: Arc<Segment>,
     next: u32,
     current: Option<u32>,
-    id: Vec<u8>,
-    /// Offset in its block of the id of row `next`, if `id` is that of the row before it in the same block.
-    next_entry: Option<usize>,
+    ids: IdWalk,
     run: Option<(Range<u32>, Bytes)>,
     payloads: Option<PayloadRun>,
 }
@@ -37,7 +35,7 @@ struct PayloadRun {
 
 impl Cursor {
     pub(super) fn new(segment: Arc<Segment>, start_row: u32) -> Self {
-        Self { segment, next: start_row, current: None, id: Vec::new(), next_entry: None, run: None, payloads: None }
+        Self { segment, next: start_row, current: None, ids: IdWalk::default(), run: None, payloads: None }
     }
 
     /// Steps onto the next row; `None` behind the last. After an error it stands on the row whose id cannot be read.
@@ -45,32 +43,12 @@ impl Cursor {
         let row = self.next;
         self.current = (row < self.segment.rows()).then_some(row);
         if self.current.is_none() {
-            self.id.clear();
+            self.ids.leave();
             return Ok(None);
         }
         self.next += 1;
-        let entry = self.next_entry.take().filter(|_| !row.is_multiple_of(IDS_PER_BLOCK));
-        match self.read_id(row, entry) {
-            Ok(next_entry) => self.next_entry = Some(next_entry),
-            Err(error) => {
-                self.id.clear();
-                return Err(error);
-            }
-        }
+        self.ids.read(&self.segment, row)?;
         Ok(self.current)
-    }
-
-    fn read_id(&mut self, row: u32, entry: Option<usize>) -> Result<usize> {
-        let segment = &self.segment;
-        let block = segment.id_block(row / IDS_PER_BLOCK)?;
-        let (mut entries, steps) = match entry {
-            Some(at) => (Entries::resume(block.bytes, at, self.id.len()), 1),
-            None => (Entries::new(block.bytes), row % IDS_PER_BLOCK + 1),
-        };
-        for _ in 0..steps {
-            entries.next().map_err(|error| segment.in_id_block(&block, error))?.apply(&mut self.id);
-        }
-        Ok(entries.at())
     }
 
     /// The row it stands on.
@@ -81,7 +59,7 @@ impl Cursor {
 
     /// The id of the row; empty off the rows and after an error.
     pub(crate) fn id(&self) -> &[u8] {
-        &self.id
+        self.ids.id()
     }
 
     /// Insertion ordinal of the row.
