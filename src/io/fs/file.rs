@@ -72,6 +72,9 @@ impl ReadFile for RegularFile {
         // SAFETY: the mapping is read-only and outlives every slice of it (`Bytes` owns it). Files of a database are written once
         // and only unlinked, never truncated, by us; what others do to them is the documented limit of the mapped mode.
         let mapping = unsafe { memmap2::Mmap::map(&self.0) }?;
+        // What is not in memory yet is read so that it can be mapped by huge pages. Not all kernels and file systems can.
+        #[cfg(target_os = "linux")]
+        let _only_a_hint = mapping.advise(memmap2::Advice::HugePage);
         Ok(Bytes::from_owner(Arc::new(mapping)))
     }
 
