@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    read::{Row, Rows, contains, get},
+    read::{Row, Rows, contains, get, get_many},
     search::search,
     sync::Arc,
     types::Metric,
@@ -123,7 +123,7 @@ impl CollectionSnapshot {
     /// # Errors
     /// As [`CollectionSnapshot::get`].
     pub fn multi_get<I: AsRef<[u8]>>(&self, ids: &[I]) -> Result<Vec<Option<Row>>> {
-        ids.iter().map(|id| self.get(id)).collect()
+        get_many(&self.reading, self.meta.id, ids)
     }
 
     /// All records by ascending id; from either end.

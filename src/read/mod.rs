@@ -16,11 +16,27 @@ use crate::{
 /// The row of an id at a reading's sequence.
 pub(crate) fn get(reading: &Reading, collection: CollectionId, id: &[u8]) -> Result<Option<Row>> {
     reading.meta(collection)?;
-    Ok(match reading.find(collection, id)? {
-        None => None,
-        Some(Found::Memtable(row)) => Some(Row::in_memtable(row)),
-        Some(Found::Segment(live, row)) => Some(Row::in_segment(live, row, id.into())?),
-    })
+    reading.find(collection, id)?.map(|found| row(found, id)).transpose()
+}
+
+/// The rows of many ids, in their order.
+pub(crate) fn get_many<I: AsRef<[u8]>>(reading: &Reading, collection: CollectionId, ids: &[I]) -> Result<Vec<Option<Row>>> {
+    reading.meta(collection)?;
+    let mut rows = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(Reading::LOOK_AHEAD) {
+        let ids: Vec<_> = ids.iter().map(|id| (collection, id.as_ref())).collect();
+        for (found, (_, id)) in reading.find_many(&ids).into_iter().zip(ids) {
+            rows.push(found?.map(|found| row(found, id)).transpose()?);
+        }
+    }
+    Ok(rows)
+}
+
+fn row(found: Found, id: &[u8]) -> Result<Row> {
+    match found {
+        Found::Memtable(row) => Ok(Row::in_memtable(row)),
+        Found::Segment(live, row) => Row::in_segment(live, row, id),
+    }
 }
 
 /// Whether an id has a row.

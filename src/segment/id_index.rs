@@ -13,7 +13,16 @@ pub(super) struct LocatedBlock<'a> {
 impl Segment {
     /// The row of an id. Touches one bucket, unless that overflowed, and one id block if the id is probably there; allocates nothing.
     pub(crate) fn find(&self, id: &[u8]) -> Result<Option<u32>> {
-        let hash = id_hash::hash(id, self.footer().hash_seed);
+        self.find_hashed(id, self.hash(id))
+    }
+
+    /// What it looks ids up by.
+    pub(crate) fn hash(&self, id: &[u8]) -> u64 {
+        id_hash::hash(id, self.footer().hash_seed)
+    }
+
+    /// [`Self::find`], by an id's hash.
+    pub(crate) fn find_hashed(&self, id: &[u8], hash: u64) -> Result<Option<u32>> {
         let buckets = id_hash::bucket_count(self.rows());
         let mut at = id_hash::home(hash, buckets);
         for _ in 0..buckets {
@@ -24,6 +33,8 @@ impl Segment {
                 if row >= self.rows() {
                     return Err(self.sections.damaged(SectionKind::IdHash, start, "id hash: row beyond the last"));
                 }
+                // It most probably is the id: its row need not wait for that.
+                self.prefetch_row(row);
                 if self.is_id_of(row, id)? {
                     return Ok(Some(row));
                 }
@@ -34,6 +45,31 @@ impl Segment {
             at = id_hash::following(at, buckets);
         }
         Ok(None)
+    }
+
+    /// The first of two steps towards a [`Self::find_hashed`] that waits for no memory: a hint where it begins.
+    pub(crate) fn prefetch_bucket(&self, hash: u64) {
+        let home = id_hash::home(hash, id_hash::bucket_count(self.rows()));
+        self.sections.prefetch(SectionKind::IdHash, u64::from(home) * BUCKET_BYTES as u64);
+    }
+
+    /// The second step: what probably is the id, and what is asked for with it. What cannot be read is left to the look-up.
+    pub(crate) fn prefetch_candidates(&self, hash: u64) {
+        let start = u64::from(id_hash::home(hash, id_hash::bucket_count(self.rows()))) * BUCKET_BYTES as u64;
+        let Ok(bytes) = self.sections.slice(SectionKind::IdHash, start, BUCKET_BYTES as u64) else { return };
+        let Ok(bucket) = Bucket::decode(bytes) else { return };
+        for row in bucket.candidates(hash) {
+            if let Ok(block) = self.id_block(row / IDS_PER_BLOCK) {
+                self.sections.prefetch(SectionKind::IdBlocks, block.start);
+                self.sections.prefetch(SectionKind::IdBlocks, block.start + 64);
+            }
+            self.prefetch_row(row);
+        }
+    }
+
+    fn prefetch_row(&self, row: u32) {
+        self.sections.prefetch(SectionKind::Ordinals, u64::from(row) * 8);
+        self.sections.prefetch(SectionKind::Rows, u64::from(row) * self.dimension().stride() as u64);
     }
 
     /// The first row whose id is at least `id`; [`Segment::rows`] if there is none.

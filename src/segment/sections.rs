@@ -2,7 +2,7 @@ use super::file::SegmentFile;
 use crate::error::{Error, Result};
 use crate::format::crc;
 use crate::format::segment::{Section, SectionKind, SegmentFooter, u32_at};
-use crate::io::Bytes;
+use crate::io::{Bytes, bytes::prefetch};
 use crate::options::ChecksumMode;
 use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 
@@ -66,6 +66,14 @@ impl Sections {
         let bytes = self.resident(kind)?;
         self.check(kind, bytes, start, len)?;
         bytes.slice(start as usize, len as usize).ok_or_else(|| self.outside(kind, start))
+    }
+
+    /// Has a byte that will be asked for soon brought near.
+    #[inline]
+    pub(super) fn prefetch(&self, kind: SectionKind, start: u64) {
+        if let Some(bytes) = self.resident.get(kind as usize).and_then(OnceLock::get) {
+            prefetch(bytes, start as usize);
+        }
     }
 
     /// Reads the blocks around the wanted bytes and checks them all.

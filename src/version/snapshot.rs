@@ -1,4 +1,7 @@
-use super::{CollectionMeta, CollectionVersion, LiveSegment, View};
+use super::{
+    CollectionMeta, CollectionVersion, LiveSegment, View,
+    version_set::{Candidate, find_in},
+};
 use crate::{
     error::{Error, Result},
     memtable::{Lookup, MemRow},
@@ -21,6 +24,9 @@ pub(crate) enum Found {
 }
 
 impl Reading {
+    /// Ids whose look-ups wait for memory together.
+    pub(crate) const LOOK_AHEAD: usize = 32;
+
     /// Reads the newest state of a view.
     pub(crate) fn newest(view: Arc<View>) -> Self {
         // The view first, then its sequence: the other way round a kill between the two could be missed.
@@ -43,22 +49,60 @@ impl Reading {
     /// Memtables first, then one segment a run.
     pub(crate) fn find(&self, collection: CollectionId, id: &[u8]) -> Result<Option<Found>> {
         let mut probes = Probes::default();
-        let found = self.probe(collection, id, &mut probes);
+        let found = match self.find_in_memtables(collection, id, &mut probes) {
+            Lookup::Row(row) => Ok(Some(Found::Memtable(row))),
+            Lookup::Deleted => Ok(None),
+            Lookup::Absent => {
+                let candidates = self.version(collection).into_iter().flat_map(|version| version.candidates(id));
+                find_in(candidates, id, self.sequence, &mut probes).map(in_segment)
+            }
+        };
         self.view.lookups.add(id, probes);
         found
     }
 
-    fn probe(&self, collection: CollectionId, id: &[u8], probes: &mut Probes) -> Result<Option<Found>> {
+    /// [`Self::find`] for many ids, best [`Self::LOOK_AHEAD`] of them: their waits for memory overlap.
+    pub(crate) fn find_many(&self, ids: &[(CollectionId, &[u8])]) -> Vec<Result<Option<Found>>> {
+        let (mut candidates, mut lookups) = (Vec::new(), Vec::with_capacity(ids.len()));
+        for &(collection, id) in ids {
+            let mut probes = Probes::default();
+            let lookup = self.find_in_memtables(collection, id, &mut probes);
+            let first = candidates.len();
+            if let (Lookup::Absent, Some(version)) = (&lookup, self.version(collection)) {
+                candidates.extend(version.candidates(id).inspect(|candidate| candidate.live.segment.prefetch_bucket(candidate.hash)));
+            }
+            lookups.push((id, lookup, probes, first..candidates.len()));
+        }
+        for Candidate { live, hash } in &candidates {
+            live.segment.prefetch_candidates(*hash);
+        }
+        let finish = |(id, lookup, mut probes, own): (&[u8], Lookup, Probes, std::ops::Range<usize>)| {
+            let found = match lookup {
+                Lookup::Row(row) => Ok(Some(Found::Memtable(row))),
+                Lookup::Deleted => Ok(None),
+                Lookup::Absent => {
+                    let own = candidates.get(own).unwrap_or_default().iter().copied();
+                    find_in(own, id, self.sequence, &mut probes).map(in_segment)
+                }
+            };
+            self.view.lookups.add(id, probes);
+            found
+        };
+        lookups.into_iter().map(finish).collect()
+    }
+
+    fn find_in_memtables(&self, collection: CollectionId, id: &[u8], probes: &mut Probes) -> Lookup {
         for memtable in self.view.memtables() {
             let lookup = memtable.get(collection, id, self.sequence);
-            probes.in_memtable = u64::from(!matches!(lookup, Lookup::Absent));
-            match lookup {
-                Lookup::Row(row) => return Ok(Some(Found::Memtable(row))),
-                Lookup::Deleted => return Ok(None),
-                Lookup::Absent => {}
+            if !matches!(lookup, Lookup::Absent) {
+                probes.in_memtable = 1;
+                return lookup;
             }
         }
-        let Some(version) = self.version(collection) else { return Ok(None) };
-        Ok(version.probe(id, self.sequence, probes)?.map(|(live, row)| Found::Segment(Arc::clone(live), row)))
+        Lookup::Absent
     }
+}
+
+fn in_segment(found: Option<(&Arc<LiveSegment>, u32)>) -> Option<Found> {
+    found.map(|(live, row)| Found::Segment(Arc::clone(live), row))
 }

@@ -115,29 +115,45 @@ impl CollectionVersion {
 
     /// The live row of an id. A damaged segment is an error only if no other one holds the id.
     pub(crate) fn find(&self, id: &[u8], at: Sequence) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
-        self.probe(id, at, &mut Probes::default())
+        find_in(self.candidates(id), id, at, &mut Probes::default())
     }
 
-    /// [`Self::find`], which also counts what it asked.
-    pub(crate) fn probe(&self, id: &[u8], at: Sequence, probes: &mut Probes) -> Result<Option<(&Arc<LiveSegment>, u32)>> {
-        let mut damage: Option<Error> = None;
-        for run in &self.runs {
-            for live in run.candidates(id) {
-                probes.asked += 1;
-                match live.segment.find(id) {
-                    Ok(Some(row)) => {
-                        probes.held += 1;
-                        if live.is_live(row, at) {
-                            return Ok(Some((live, row)));
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(error) => damage = damage.or(Some(error)),
+    /// The segments that may hold an id, one of each run, and what they look it up by.
+    pub(super) fn candidates<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = Candidate<'a>> {
+        self.runs.iter().flat_map(move |run| run.candidates(id)).map(move |live| Candidate { live, hash: live.segment.hash(id) })
+    }
+}
+
+/// A segment that may hold an id.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) live: &'a Arc<LiveSegment>,
+    /// Of the id, as this segment hashes.
+    pub(super) hash: u64,
+}
+
+/// See [`CollectionVersion::find`]; counts what is asked.
+pub(super) fn find_in<'a>(
+    candidates: impl Iterator<Item = Candidate<'a>>,
+    id: &[u8],
+    at: Sequence,
+    probes: &mut Probes,
+) -> Result<Option<(&'a Arc<LiveSegment>, u32)>> {
+    let mut damage: Option<Error> = None;
+    for Candidate { live, hash } in candidates {
+        probes.asked += 1;
+        match live.segment.find_hashed(id, hash) {
+            Ok(Some(row)) => {
+                probes.held += 1;
+                if live.is_live(row, at) {
+                    return Ok(Some((live, row)));
                 }
             }
+            Ok(None) => {}
+            Err(error) => damage = damage.or(Some(error)),
         }
-        damage.map_or(Ok(None), Err)
     }
+    damage.map_or(Ok(None), Err)
 }
 
 /// All segments of a database as one manifest names them.

@@ -1,4 +1,6 @@
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, hash::RandomState, ops::Range};
+
+use hashbrown::Equivalent;
 
 use crate::{
     sync::Arc,
@@ -7,7 +9,17 @@ use crate::{
 };
 
 /// A record of a collection.
-pub(crate) type RecordKey = (CollectionId, Box<[u8]>);
+pub(crate) type RecordKey = (CollectionId, Arc<[u8]>);
+
+/// A [`RecordKey`] that is only looked up.
+#[derive(Hash)]
+struct RecordRef<'a>(CollectionId, &'a [u8]);
+
+impl Equivalent<RecordKey> for RecordRef<'_> {
+    fn equivalent(&self, key: &RecordKey) -> bool {
+        (self.0, self.1) == (key.0, &*key.1)
+    }
+}
 
 /// Where an id stands after the batches of this group that were resolved before.
 #[derive(Clone)]
@@ -77,7 +89,7 @@ pub(crate) struct Undo {
 pub(crate) struct Group {
     pub(crate) reading: Reading,
     pub(crate) catalog: Catalog,
-    pub(crate) standing: HashMap<RecordKey, Standing>,
+    standing: hashbrown::HashMap<RecordKey, Standing, RandomState>,
     pub(crate) batches: Vec<Resolved>,
     /// One per batch.
     pub(crate) undos: Vec<Undo>,
@@ -85,7 +97,19 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(reading: Reading, catalog: Catalog) -> Self {
-        Self { reading, catalog, standing: HashMap::new(), batches: Vec::new(), undos: Vec::new() }
+        Self { reading, catalog, standing: hashbrown::HashMap::default(), batches: Vec::new(), undos: Vec::new() }
+    }
+
+    /// Where a record stands after the batches before, if any of them wrote it.
+    pub(crate) fn standing(&self, collection: CollectionId, id: &[u8]) -> Option<&Standing> {
+        self.standing.get(&RecordRef(collection, id))
+    }
+
+    /// Notes where a record stands from here on.
+    pub(crate) fn stand(&mut self, undo: &mut Undo, collection: CollectionId, id: &[u8], standing: Standing) {
+        let key = (collection, Arc::from(id));
+        let before = self.standing.insert((key.0, Arc::clone(&key.1)), standing);
+        undo.standing.push((key, before));
     }
 
     /// Takes back what a batch changed here.

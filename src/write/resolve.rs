@@ -6,7 +6,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{batch::Operation, payload},
     types::{BATCH_BYTES_MAX, CollectionId, Ordinal, Payload},
-    version::{Catalog, CollectionMeta, Found},
+    version::{Catalog, CollectionMeta, Found, Reading},
 };
 
 /// The record a write finds.
@@ -23,16 +23,34 @@ pub(crate) fn resolve(group: &mut Group, batch: &WriteBatch) -> Result<()> {
     let mut undo = Undo::default();
     let mut resolved = Resolved::default();
     resolved.body.reserve(batch.bytes());
-    for (index, operation) in batch.operations.iter().enumerate() {
-        let result = resolve_operation(group, &mut undo, &mut resolved, batch, operation);
-        if let Err(error) = result.and_then(|()| check_size(&resolved)) {
-            group.revert(undo);
-            return Err(if batch.operations.len() > 1 { named(error, index) } else { error });
+    for (number, operations) in batch.operations.chunks(Reading::LOOK_AHEAD).enumerate() {
+        let mut found = look_ahead(group, batch, operations).into_iter();
+        for (index, operation) in (number * Reading::LOOK_AHEAD..).zip(operations) {
+            let result = match operation {
+                BatchOperation::Write(write) => {
+                    let found = found.next().unwrap_or(Ok(None));
+                    resolve_write(group, &mut undo, &mut resolved, batch, write, found)
+                }
+                schema => change_schema(group, &mut undo, &mut resolved, schema),
+            };
+            if let Err(error) = result.and_then(|()| check_size(&resolved)) {
+                group.revert(undo);
+                return Err(if batch.operations.len() > 1 { named(error, index) } else { error });
+            }
         }
     }
     group.batches.push(resolved);
     group.undos.push(undo);
     Ok(())
+}
+
+/// What the writes of some operations find before the group.
+fn look_ahead(group: &Group, batch: &WriteBatch, operations: &[BatchOperation]) -> Vec<Result<Option<Found>>> {
+    let records = operations.iter().filter_map(|operation| match operation {
+        BatchOperation::Write(write) => Some((write.collection, batch.id(write))),
+        _ => None,
+    });
+    group.reading.find_many(&records.collect::<Vec<_>>())
 }
 
 fn named(error: Error, index: usize) -> Error {
@@ -50,16 +68,7 @@ fn check_size(resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
-fn resolve_operation(
-    group: &mut Group,
-    undo: &mut Undo,
-    resolved: &mut Resolved,
-    batch: &WriteBatch,
-    operation: &BatchOperation,
-) -> Result<()> {
-    if let BatchOperation::Write(write) = operation {
-        return resolve_write(group, undo, resolved, batch, write);
-    }
+fn change_schema(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, operation: &BatchOperation) -> Result<()> {
     undo.catalog.get_or_insert_with(|| group.catalog.clone());
     resolve_schema(&mut group.catalog, resolved, operation)?;
     resolved.schema_changed = true;
@@ -103,13 +112,20 @@ fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &Ba
     Ok(())
 }
 
-fn resolve_write(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, batch: &WriteBatch, write: &Write) -> Result<()> {
+fn resolve_write(
+    group: &mut Group,
+    undo: &mut Undo,
+    resolved: &mut Resolved,
+    batch: &WriteBatch,
+    write: &Write,
+    found: Result<Option<Found>>,
+) -> Result<()> {
     let id = batch.id(write);
     let show = id.escape_ascii();
     if group.catalog.get(write.collection).is_none() {
         return Err(Error::not_found(format!("the collection with number {} was dropped", write.collection)));
     }
-    let existing = find(group, resolved, batch, write)?;
+    let existing = find(group, resolved, batch, write, found)?;
     resolved.existed.push(existing.is_some());
     let existing = match (write.action, existing) {
         (Action::Insert, Some(_)) => return Err(Error::new(ErrorKind::AlreadyExists, format!("record {show} exists already"))),
@@ -117,14 +133,13 @@ fn resolve_write(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, ba
         (Action::Delete, None) => return Ok(()),
         (_, existing) => existing,
     };
-    let key = (write.collection, Box::from(id));
     if write.action == Action::Delete {
         Operation::Delete { collection: write.collection, id }.encode(&mut resolved.body);
         let end = resolved.body.len();
         let victim = existing.map_or(Victim::None, |existing| existing.victim);
         resolved.effects.push(Effect { collection: write.collection, id: end - id.len()..end, put: None, victim });
         *resolved.net.entry(write.collection).or_default() -= 1;
-        undo.standing.push((key.clone(), group.standing.insert(key, Standing::Deleted)));
+        group.stand(undo, write.collection, id, Standing::Deleted);
         return Ok(());
     }
     let replaces = existing.is_some();
@@ -154,7 +169,7 @@ fn resolve_write(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, ba
     if !replaces {
         *resolved.net.entry(collection).or_default() += 1;
     }
-    undo.standing.push((key.clone(), group.standing.insert(key, Standing::Present(placed))));
+    group.stand(undo, collection, batch.id(write), Standing::Present(placed));
     Ok(())
 }
 
@@ -166,13 +181,12 @@ fn patched(old: &[u8], patch: &Patch) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Finds the record a write is about, and as much of it as the write leaves as it is.
-fn find(group: &Group, resolved: &Resolved, batch: &WriteBatch, write: &Write) -> Result<Option<Existing>> {
-    let id = batch.id(write);
+/// Finds the record a write is about, in the group or `before` it, and as much of it as the write leaves as it is.
+fn find(group: &Group, resolved: &Resolved, batch: &WriteBatch, write: &Write, before: Result<Option<Found>>) -> Result<Option<Existing>> {
     let deletes = write.action == Action::Delete;
     let wants_payload = !deletes && !write.patch.as_ref().is_some_and(|patch| patch.is_complete());
     let wants_vector = !deletes && batch.vector(write).is_none();
-    if let Some(standing) = group.standing.get(&(write.collection, Box::from(id))) {
+    if let Some(standing) = group.standing(write.collection, batch.id(write)) {
         let Standing::Present(placed) = standing else { return Ok(None) };
         let body = group.batches.get(placed.batch).map_or(&resolved.body, |batch| &batch.body);
         let part = |range: &std::ops::Range<usize>, wanted: bool| {
@@ -182,7 +196,7 @@ fn find(group: &Group, resolved: &Resolved, batch: &WriteBatch, write: &Write) -
         return Ok(Some(Existing { ordinal: placed.ordinal, payload, vector, victim: Victim::Active }));
     }
     let copy = |bytes: &[u8], wanted: bool| if wanted { bytes.to_vec() } else { Vec::new() };
-    match group.reading.find(write.collection, id)? {
+    match before? {
         None => Ok(None),
         Some(Found::Memtable(row)) => {
             let active = group.reading.view.frozen.as_ref().is_none_or(|frozen| row.sequence() > frozen.sequence);
