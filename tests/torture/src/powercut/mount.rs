@@ -67,7 +67,7 @@ fn must(command: &mut Command) -> io::Result<()> {
 
 /// Memory to keep images in.
 pub struct Place {
-    directory: PathBuf,
+    pub directory: PathBuf,
 }
 
 impl Place {
