@@ -65,7 +65,7 @@ enum Layer {
     #[command(hide = true)]
     PowercutChild(Child),
     #[command(hide = true)]
-    DeviceServer(Server),
+    DeviceServer,
 }
 
 #[derive(Args)]
@@ -84,13 +84,6 @@ struct Child {
     path: PathBuf,
     #[arg(long)]
     seed: u64,
-}
-
-/// A process that serves a disk.
-#[derive(Args)]
-struct Server {
-    #[arg(long)]
-    path: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -119,9 +112,9 @@ fn main() -> ExitCode {
             powercut::writer::write_until_cut(&path, seed);
             ExitCode::SUCCESS
         }
-        Layer::DeviceServer(Server { path }) => {
-            device::server::serve(&path);
-            ExitCode::FAILURE
+        Layer::DeviceServer => {
+            device::server::serve();
+            ExitCode::SUCCESS
         }
     }
 }

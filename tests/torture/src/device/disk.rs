@@ -12,9 +12,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::{
     blocks::Image,
     loops::Loop,
-    server::{FILE, IMAGE, LOG, SERVED},
+    server::{IMAGE, LOG, SERVED, Server},
 };
-use crate::{powercut::mount::Kind, support::child::Talk};
+use crate::powercut::mount::Kind;
 
 /// A file system and how it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub struct Mounted {
 impl Mounted {
     pub fn new(flavor: Flavor, device: &Loop, path: PathBuf) -> std::io::Result<Self> {
         fs::create_dir_all(&path)?;
+        device.check_unused()?;
         mount(&device.path, &path, flavor.kind().name(), MountFlags::NOATIME, flavor.options())?;
         Ok(Self { path })
     }
@@ -107,28 +108,19 @@ impl Drop for Mounted {
 }
 
 /// A disk whose writes are logged. The order of the fields is the order in which they end.
-pub struct Logged {
+pub struct Logged<'a> {
     pub device: Loop,
-    _server: Talk,
+    _files: Files<'a>,
     directory: PathBuf,
 }
 
-impl Logged {
-    pub fn start(base: &Image, directory: &Path) -> Self {
+impl<'a> Logged<'a> {
+    pub fn start(server: &'a Server, base: &Image, directory: &Path) -> Self {
         fs::create_dir_all(directory.join(SERVED)).unwrap();
         base.write_to(&File::create(directory.join(IMAGE)).unwrap()).unwrap();
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-        command.args(["device-server", "--path"]).arg(directory);
-        // Ctrl-C is for us; it ends when we have.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut server = Talk::start(&mut command);
-        server.expect("ready");
-        let inside = format!("/proc/{}/root", server.child.id());
-        let path = Path::new(&inside).join(directory.strip_prefix("/").unwrap()).join(SERVED).join(FILE);
-        let file = File::options().read(true).write(true).open(path).unwrap();
-        let device = Loop::attach(&file, true).unwrap_or_else(|error| panic!("no loop device: {error}"));
-        Self { device, _server: server, directory: directory.to_owned() }
+        let files = Files { server, directory: directory.to_owned() };
+        let device = Loop::attach(&server.serve(directory), true).unwrap_or_else(|error| panic!("no loop device: {error}"));
+        Self { device, _files: files, directory: directory.to_owned() }
     }
 
     /// How much is in the log: a call that has returned before rests on this much of it at most.
@@ -141,8 +133,15 @@ impl Logged {
     }
 }
 
-impl Drop for Logged {
+/// What a logged disk keeps in memory.
+struct Files<'a> {
+    server: &'a Server,
+    directory: PathBuf,
+}
+
+impl Drop for Files<'_> {
     fn drop(&mut self) {
+        self.server.stop(&self.directory);
         let _gone = fs::remove_file(self.directory.join(IMAGE));
         let _gone = fs::remove_file(self.directory.join(LOG));
     }

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -77,6 +77,11 @@ impl Loop {
         // SAFETY: takes no argument; the descriptor is open for the whole call.
         let result = unsafe { libc::ioctl(self.device.as_raw_fd(), FORGET, 0) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// What is still mounted somewhere would be mounted once more as it is, whatever the file says now.
+    pub fn check_unused(&self) -> io::Result<()> {
+        File::options().read(true).custom_flags(libc::O_EXCL).open(&self.path).map(drop)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 use disk::{FLAVORS, Flavor};
 use examine::{Crash, Examiner, Found};
 use mount::Place;
+use server::Server;
 use session::Session;
 use states::{Survivors, Window};
 
@@ -33,8 +34,8 @@ const STATES_MAX: usize = 600;
 const HUNG_AFTER: Duration = Duration::from_secs(180);
 
 pub fn explore(campaign: &Campaign) {
-    let place = match enter() {
-        Ok(place) => place,
+    let bench = match Bench::enter() {
+        Ok(bench) => bench,
         Err(why) => return campaign.skip(why),
     };
     let flavors: Vec<Flavor> = FLAVORS.into_iter().filter(|flavor| mount::can_make(flavor.kind())).collect();
@@ -52,7 +53,7 @@ pub fn explore(campaign: &Campaign) {
                 *turn += 1;
                 flavors[*turn % flavors.len()]
             };
-            case(Some(campaign), &watch, &place, flavor, seed).into_iter().for_each(|(case, what)| campaign.found(case, what));
+            case(Some(campaign), &watch, &bench, flavor, seed).into_iter().for_each(|(case, what)| campaign.found(case, what));
             campaign.count("file systems", 1);
         }
     });
@@ -60,37 +61,46 @@ pub fn explore(campaign: &Campaign) {
 
 /// A case is a seed with its file system, which is tried as a whole, or one image that was kept.
 pub fn replay(case_: &str) -> Result<String, String> {
-    let place = enter()?;
+    let bench = Bench::enter()?;
     let parsed = case_.split_once('/').and_then(|(flavor, seed)| Some((Flavor::named(flavor)?, seed.parse().ok()?)));
     let Some((flavor, seed)) = parsed else {
         let crash = Crash::load(case_)?;
-        let directory = place.directory.join("replay");
+        let directory = bench.place.directory.join("replay");
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         return caught(|| Examiner::new(crash.image.bytes(), &directory).examine(&crash))
             .map(|found| format!("batches of each writer: {found:?}; 0 violations"));
     };
     let watch = Watch::start("device", HUNG_AFTER);
-    match case(None, &watch, &place, flavor, seed).pop() {
+    match case(None, &watch, &bench, flavor, seed).pop() {
         None => Ok("0 violations".to_owned()),
         Some((case, what)) => Err(format!("{case}: {what}")),
     }
 }
 
-fn enter() -> Result<Place, String> {
-    if !Path::new("/dev/fuse").exists() {
-        return Err("there is no FUSE".to_owned());
+/// Memory, and the process that serves devices. The order of the fields is the order in which they end.
+struct Bench {
+    server: Server,
+    place: Place,
+}
+
+impl Bench {
+    fn enter() -> Result<Self, String> {
+        if !Path::new("/dev/fuse").exists() {
+            return Err("there is no FUSE".to_owned());
+        }
+        mount::enter_namespace()?;
+        let place = Place::new().map_err(|error| error.to_string())?;
+        Ok(Self { server: Server::start(), place })
     }
-    mount::enter_namespace()?;
-    Place::new().map_err(|error| error.to_string())
 }
 
 /// Findings, each with its case.
 type Findings = Vec<(String, String)>;
 
 /// One file system, through its generations. Ends with the first finding.
-fn case(campaign: Option<&Campaign>, watch: &Watch, place: &Place, flavor: Flavor, seed: u64) -> Findings {
+fn case(campaign: Option<&Campaign>, watch: &Watch, bench: &Bench, flavor: Flavor, seed: u64) -> Findings {
     let name = format!("{}/{seed}", flavor.name());
-    let directory = place.directory.join(format!("{}-{seed}", flavor.name()));
+    let directory = bench.place.directory.join(format!("{}-{seed}", flavor.name()));
     fs::create_dir_all(&directory).unwrap();
     watch.begin(seed);
     let mut random = Random(seed);
@@ -109,7 +119,7 @@ fn case(campaign: Option<&Campaign>, watch: &Watch, place: &Place, flavor: Flavo
             break;
         }
         watch.begin(seed);
-        next = caught(|| session::record(flavor, seed, base, first, &directory)).and_then(|session| {
+        next = caught(|| session::record(&bench.server, flavor, seed, base, first, &directory)).and_then(|session| {
             let generation = Generation { campaign, watch, flavor, seed, session: &session };
             caught(|| generation.examine_all(&directory, &mut random, &mut findings))
         });

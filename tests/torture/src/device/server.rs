@@ -1,14 +1,17 @@
 //! The device that remembers: one file, served over FUSE, whose writes and syncs are logged in the order in which they came.
 //!
 //! It is a process of its own, in a mount namespace of its own. A file system waits for its device; were the server a thread beside the writers, a
-//! kill would leave them waiting for a thread that is gone, with the connection still open. So it ends alone: when its parent hangs up.
+//! kill would leave them waiting for a thread that is gone, with the connection still open. So it ends alone: when its parent hangs up. One process
+//! serves all devices, as its namespace is a copy of ours: one that began later would keep what is mounted then.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs::File,
     io::Write,
-    os::unix::fs::FileExt,
-    path::Path,
+    os::unix::{fs::FileExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
     sync::Mutex,
     time::{Duration, UNIX_EPOCH},
 };
@@ -18,7 +21,7 @@ use fuser::{
     ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
-use crate::support::child::{hear, say};
+use crate::support::child::{Talk, say};
 
 /// What stands in the log instead of an offset where everything before was synced.
 pub const SYNC: u64 = u64::MAX;
@@ -33,23 +36,67 @@ pub const FILE: &str = "disk";
 const FILE_NODE: INodeNo = INodeNo(2);
 const FOREVER: Duration = Duration::from_secs(1 << 20);
 
+/// The process that serves.
+pub struct Server(Mutex<Talk>, u32);
+
+impl Server {
+    /// To be called before anything but memory is mounted.
+    pub fn start() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe().unwrap()).arg("device-server");
+        // Ctrl-C is for us; it ends when we have.
+        command.process_group(0);
+        let talk = Talk::start(&mut command);
+        let id = talk.child.id();
+        Self(Mutex::new(talk), id)
+    }
+
+    /// Serves the image of a directory. Returns the file.
+    pub fn serve(&self, directory: &Path) -> File {
+        let mut talk = self.0.lock().unwrap();
+        writeln!(talk.child.stdin.as_mut().unwrap(), "serve {}", directory.display()).unwrap();
+        talk.expect("ready");
+        // Its namespace is not ours.
+        let root = PathBuf::from(format!("/proc/{}/root", self.1));
+        let path = root.join(directory.strip_prefix("/").unwrap()).join(SERVED).join(FILE);
+        File::options().read(true).write(true).open(path).unwrap()
+    }
+
+    pub fn stop(&self, directory: &Path) {
+        let mut talk = self.0.lock().unwrap();
+        writeln!(talk.child.stdin.as_mut().unwrap(), "stop {}", directory.display()).unwrap();
+    }
+}
+
 /// The child: serves until the parent hangs up.
-pub fn serve(directory: &Path) {
-    let image = File::options().read(true).write(true).open(directory.join(IMAGE)).unwrap();
-    let len = image.metadata().unwrap().len();
-    let log = File::options().append(true).create_new(true).open(directory.join(LOG)).unwrap();
-    let mut config = Config::default();
-    config.mount_options.push(MountOption::FSName("varvite-torture".to_owned()));
-    let mounted = fuser::spawn_mount(Device { image, len, log: Mutex::new(log) }, directory.join(SERVED), &config);
-    match mounted {
-        Err(error) => say(&format!("failed {error}")),
-        Ok(_session) => {
-            say("ready");
-            while hear() {}
-            // Without a farewell: the namespace ends with us, and the mount with it.
-            std::process::exit(0);
+pub fn serve() {
+    let mut sessions = HashMap::new();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        if let Some(directory) = line.strip_prefix("serve ") {
+            match mount(Path::new(directory)) {
+                Ok(session) => {
+                    sessions.insert(directory.to_owned(), session);
+                    say("ready");
+                }
+                Err(error) => say(&format!("failed: {error}")),
+            }
+        } else if let Some(session) = line.strip_prefix("stop ").and_then(|directory| sessions.remove(directory)) {
+            // Which waits until nobody uses it.
+            std::thread::spawn(move || drop(session));
         }
     }
+    // Without a farewell: the namespace ends with us, and the mounts with it.
+    std::process::exit(0);
+}
+
+fn mount(directory: &Path) -> std::io::Result<fuser::BackgroundSession> {
+    let image = File::options().read(true).write(true).open(directory.join(IMAGE))?;
+    let len = image.metadata()?.len();
+    let log = File::options().append(true).create_new(true).open(directory.join(LOG))?;
+    let mut config = Config::default();
+    config.mount_options.push(MountOption::FSName("varvite-torture".to_owned()));
+    fuser::spawn_mount(Device { image, len, log: Mutex::new(log) }, directory.join(SERVED), &config)
 }
 
 struct Device {

@@ -14,9 +14,11 @@ use varvite::Database;
 use super::{
     blocks::Image,
     disk::{Flavor, Logged, Mounted},
+    server::Server,
 };
 use crate::{
     powercut::writer::{self, Bounds, WRITERS, is_synced},
+    quiet::caught,
     support::Random,
 };
 
@@ -94,7 +96,7 @@ impl Session {
 }
 
 struct Running<'a> {
-    disk: &'a Logged,
+    disk: &'a Logged<'a>,
     root: &'a Path,
     db: &'a Database,
     seed: u64,
@@ -105,8 +107,8 @@ struct Running<'a> {
 }
 
 /// Mounts, creates the database or recovers it, writes, closes, unmounts.
-pub fn record(flavor: Flavor, seed: u64, base: Image, first: [u64; WRITERS], directory: &Path) -> Session {
-    let disk = Logged::start(&base, directory);
+pub fn record(server: &Server, flavor: Flavor, seed: u64, base: Image, first: [u64; WRITERS], directory: &Path) -> Session {
+    let disk = Logged::start(server, &base, directory);
     let mounted = Mounted::new(flavor, &disk.device, directory.join("mounted")).unwrap_or_else(|error| panic!("cannot mount: {error}"));
     let path = mounted.path.join(DATABASE);
     if first == [0; WRITERS] {
@@ -127,13 +129,16 @@ pub fn record(flavor: Flavor, seed: u64, base: Image, first: [u64; WRITERS], dir
     };
     let copies = std::thread::scope(|scope| {
         let running = &running;
-        let keeper = scope.spawn(move || running.keep());
-        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || running.write(writer, first[writer]))).collect();
-        let failed = writers.into_iter().filter_map(|writer| writer.join().err()).last();
+        let keeper = scope.spawn(move || caught(|| running.keep()));
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || caught(|| running.write(writer, first[writer])))).collect();
+        let failed = writers.into_iter().filter_map(|writer| writer.join().unwrap().err()).last();
         running.ended.store(true, Ordering::SeqCst);
-        let copies = keeper.join();
-        failed.into_iter().for_each(|panic| std::panic::resume_unwind(panic));
-        copies.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let copies = keeper.join().unwrap();
+        // Of each thread, so that it is not lost with it.
+        match failed.map_or(copies, Err) {
+            Ok(copies) => copies,
+            Err(what) => panic!("while it was written: {what}"),
+        }
     });
     let (issued, acknowledged) = (running.issued.into_inner().unwrap(), running.acknowledged.into_inner().unwrap());
     let stats = db.stats().unwrap();
