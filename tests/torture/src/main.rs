@@ -53,7 +53,7 @@ enum Layer {
     /// Power cuts of real file systems (ext4, XFS) under a writing process; needs root. A case is a file system that is cut 40 times.
     Powercut(Common),
     /// Crash states of the device below a real file system (ext4, XFS), from a log of its writes; needs root, FUSE and loop devices. A case is
-    /// a file system, with up to 600 images of each of three generations.
+    /// a file system, with up to 250 images of each of three generations.
     Device(Common),
     /// The whole engine with its threads on a simulated disk, its schedules chosen by shuttle; needs a build with `--cfg shuttle`. A case is a
     /// workload under 50 schedules.

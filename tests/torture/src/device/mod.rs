@@ -29,7 +29,7 @@ use states::{Survivors, Window};
 
 const GENERATIONS: u64 = 3;
 /// Images of one generation.
-const STATES_MAX: usize = 600;
+const STATES_MAX: usize = 250;
 /// A mount or a session that takes so long hangs.
 const HUNG_AFTER: Duration = Duration::from_secs(180);
 

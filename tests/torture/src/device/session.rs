@@ -100,6 +100,8 @@ struct Running<'a> {
     root: &'a Path,
     db: &'a Database,
     seed: u64,
+    /// Names follow from it: other ones in each generation.
+    names: u64,
     heard: [AtomicU64; WRITERS],
     issued: Mutex<Vec<Event>>,
     acknowledged: Mutex<Vec<Event>>,
@@ -122,6 +124,7 @@ pub fn record(server: &Server, flavor: Flavor, seed: u64, base: Image, first: [u
         root: &mounted.path,
         db: &db,
         seed,
+        names: base.hash(),
         heard: first.map(AtomicU64::new),
         issued: Mutex::default(),
         acknowledged: Mutex::default(),
@@ -168,7 +171,7 @@ impl Running<'_> {
 
     /// Does beside the writers what they do not cause.
     fn keep(&self) -> Vec<Copied> {
-        let mut random = Random(self.seed ^ 0x6B65_6570);
+        let mut random = Random(self.names);
         let mut copies = Vec::new();
         for turn in random.below(3).. {
             std::thread::sleep(Duration::from_millis(5 + random.below(100)));
