@@ -36,11 +36,9 @@ impl Image {
         Ok(image)
     }
 
-    /// Makes a file hold this and nothing else.
+    /// Makes a file of zeros hold this.
     pub fn write_to(&self, file: &File) -> io::Result<()> {
-        let len = (self.chunks.len() * CHUNK_BLOCKS * BLOCK_BYTES) as u64;
-        file.set_len(0)?;
-        file.set_len(len)?;
+        file.set_len(self.bytes())?;
         self.blocks().try_for_each(|(index, block)| file.write_all_at(block, (index * BLOCK_BYTES) as u64))
     }
 

@@ -87,7 +87,6 @@ pub struct Mounted {
 impl Mounted {
     pub fn new(flavor: Flavor, device: &Loop, path: PathBuf) -> std::io::Result<Self> {
         fs::create_dir_all(&path)?;
-        device.check_unused()?;
         mount(&device.path, &path, flavor.kind().name(), MountFlags::NOATIME, flavor.options())?;
         Ok(Self { path })
     }

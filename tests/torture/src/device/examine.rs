@@ -82,8 +82,8 @@ impl Examiner {
     }
 
     fn mount_and_look(&mut self, crash: &Crash) -> Found {
+        self.device.empty(crash.image.bytes()).unwrap_or_else(|error| panic!("the device is still in use: {error}"));
         crash.image.write_to(&self.file).unwrap();
-        self.device.forget().unwrap();
         let mounted = Mounted::new(crash.flavor, &self.device, self.mounted.clone());
         let mounted = mounted.unwrap_or_else(|error| panic!("the file system cannot be mounted: {error}"));
         let key = (hash_of_directory(&mounted.path), crash.copies.len(), crash.created);

@@ -3,18 +3,20 @@
 use std::{
     fs::File,
     io,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::fd::AsRawFd,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 const GET_FREE: libc::Ioctl = 0x4C82;
 const CONFIGURE: libc::Ioctl = 0x4C0A;
-/// `BLKFLSBUF`.
-const FORGET: libc::Ioctl = 0x1261;
+/// `BLKDISCARD`.
+const DISCARD: libc::Ioctl = 0x1277;
 /// Detached with the last descriptor.
 const AUTOCLEAR: u32 = 4;
 const DIRECT: u32 = 16;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `struct loop_config` of the kernel, with `struct loop_info64` in it.
 #[repr(C)]
@@ -41,9 +43,7 @@ impl Loop {
         loop {
             match Self::try_attach(file, direct) {
                 // Another process was faster, or has them all for a while.
-                Err(error) if is_taken(&error) && started.elapsed() < Duration::from_secs(20) => {
-                    std::thread::sleep(Duration::from_millis(20))
-                }
+                Err(error) if is_taken(&error) && started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
                 result => return result,
             }
         }
@@ -72,16 +72,21 @@ impl Loop {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { device, path }) }
     }
 
-    /// The kernel forgets what it has cached of the device: the file below was changed.
-    pub fn forget(&self) -> io::Result<()> {
-        // SAFETY: takes no argument; the descriptor is open for the whole call.
-        let result = unsafe { libc::ioctl(self.device.as_raw_fd(), FORGET, 0) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// What is still mounted somewhere would be mounted once more as it is, whatever the file says now.
-    pub fn check_unused(&self) -> io::Result<()> {
-        File::options().read(true).custom_flags(libc::O_EXCL).open(&self.path).map(drop)
+    /// Empties device and file, and whatever is cached of them: unlike `BLKFLSBUF`, which keeps pages that are just in use. Fails as long as the
+    /// device is mounted anywhere, where it would be mounted once more as it is, whatever the file says then.
+    pub fn empty(&self, bytes: u64) -> io::Result<()> {
+        let started = Instant::now();
+        loop {
+            let range = [0_u64, bytes];
+            // SAFETY: the descriptor is open for the whole call, which reads two integers at the pointer and keeps nothing.
+            let result = unsafe { libc::ioctl(self.device.as_raw_fd(), DISCARD, &raw const range) };
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                _ if result == 0 => return Ok(()),
+                Some(libc::EBUSY) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                _ => return Err(error),
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub mod server;
 mod session;
 mod states;
 
-use std::{fs, path::Path, sync::Mutex, time::Duration};
+use std::{fs, path::Path, process::Command, sync::Mutex, time::Duration};
 
 use crate::{
     campaign::{Campaign, processors},
@@ -20,7 +20,7 @@ use crate::{
     support::Random,
     watch::Watch,
 };
-use disk::{FLAVORS, Flavor};
+use disk::{FLAVORS, Flavor, Logged};
 use examine::{Crash, Examiner, Found};
 use mount::Place;
 use server::Server;
@@ -30,6 +30,8 @@ use states::{Survivors, Window};
 const GENERATIONS: u64 = 3;
 /// Images of one generation.
 const STATES_MAX: usize = 250;
+/// What ext4 says of a superblock that does not have its checksum: EBADMSG.
+const SUPERBLOCK_TORN: &str = "cannot be mounted: Bad message";
 /// A mount or a session that takes so long hangs.
 const HUNG_AFTER: Duration = Duration::from_secs(180);
 
@@ -90,8 +92,20 @@ impl Bench {
         }
         mount::enter_namespace()?;
         let place = Place::new().map_err(|error| error.to_string())?;
-        Ok(Self { server: Server::start(), place })
+        let bench = Self { server: Server::start(), place };
+        // What is there may still be forbidden.
+        let directory = bench.place.directory.join("probe");
+        caught(|| Logged::start(&bench.server, &blocks::Image::zeros(1 << 20), &directory).position())?;
+        Ok(bench)
     }
+}
+
+/// What the file systems had to say at last.
+fn kernel_log() -> String {
+    let output = Command::new("dmesg").output().map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&output);
+    let lines: Vec<&str> = text.lines().filter(|line| ["EXT4-fs", "JBD2", "XFS"].iter().any(|name| line.contains(name))).collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
 /// Findings, each with its case.
@@ -169,10 +183,22 @@ impl Generation<'_> {
             match caught(|| examiner.examine(&crash)) {
                 Ok(found) if crash.created && random.below(8) == 0 => next = Some((crash.image.clone(), found)),
                 Ok(_) => {}
+                // Its superblock is two sectors under one checksum, written in place.
+                Err(what) if survivors.is_torn() && what.contains(SUPERBLOCK_TORN) => self.count(&[("superblocks torn", 1)]),
                 Err(what) => {
+                    let said = kernel_log();
+                    let again = caught(|| Examiner::new(crash.image.bytes(), directory).examine(&crash));
+                    let again = again.map_or_else(|what| what, |found| format!("nothing, batches {found:?}"));
                     let path = std::env::temp_dir().join(format!("varvite-device-{}-{:016x}.crash", self.seed, crash.image.hash()));
                     let kept = crash.save(&path).map_or_else(|error| error.to_string(), |()| path.display().to_string());
-                    findings.push((kept, format!("{}/{}, window {index}, {survivors:?}: {what}", self.flavor.name(), self.seed)));
+                    findings.push((
+                        kept,
+                        format!(
+                            "{}/{}, window {index}, {survivors:?}: {what}\na second look: {again}\n{said}",
+                            self.flavor.name(),
+                            self.seed
+                        ),
+                    ));
                     return None;
                 }
             }

@@ -72,8 +72,8 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> io::Result<Self> {
-        // Always the same one: if we are killed, an empty directory is all that stays.
-        let directory = std::env::temp_dir().join("varvite-torture");
+        // Of our own: who removes a directory unmounts what others have mounted there in their namespaces. If we are killed, it stays, empty.
+        let directory = std::env::temp_dir().join(format!("varvite-torture-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=80%", "varvite-torture"]).arg(&directory))?;
         Ok(Self { directory })
