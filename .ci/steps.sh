@@ -230,6 +230,7 @@ quick_steps() {
     "$run" torture-corrupt torture corrupt 15s
     "$run" torture-kill torture kill 10s
     "$run" torture-powercut torture powercut 10s
+    "$run" torture-device torture device 12s
     "$run" torture-schedules torture_schedules
     "$run" loom loom_models
 }

@@ -254,7 +254,7 @@ fn report(layer: &str, common: &Common, campaign: &Campaign, before: &[Value]) -
 /// The count that a layer is measured by.
 pub fn leading(layer: &str) -> &'static str {
     match layer {
-        "crash" => "distinct images",
+        "crash" | "device" => "distinct images",
         "faults" | "faults --preload" => "faults",
         "kill" => "kills",
         "schedules" => "schedules",

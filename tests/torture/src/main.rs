@@ -14,6 +14,7 @@
 mod campaign;
 mod corrupt;
 mod crash;
+mod device;
 mod faults;
 mod kill;
 mod powercut;
@@ -51,6 +52,9 @@ enum Layer {
     Kill(Common),
     /// Power cuts of real file systems (ext4, XFS) under a writing process; needs root. A case is a file system that is cut 40 times.
     Powercut(Common),
+    /// Crash states of the device below a real file system (ext4, XFS), from a log of its writes; needs root, FUSE and loop devices. A case is
+    /// a file system, with up to 250 images of each of three generations.
+    Device(Common),
     /// The whole engine with its threads on a simulated disk, its schedules chosen by shuttle; needs a build with `--cfg shuttle`. A case is a
     /// workload under 50 schedules.
     Schedules(Common),
@@ -60,6 +64,8 @@ enum Layer {
     KillChild(Child),
     #[command(hide = true)]
     PowercutChild(Child),
+    #[command(hide = true)]
+    DeviceServer,
 }
 
 #[derive(Args)]
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         Layer::Faults(Faults { common, .. }) => run("faults", &common, faults::replay, faults::explore),
         Layer::Kill(common) => run("kill", &common, kill::replay, kill::explore),
         Layer::Powercut(common) => run("powercut", &common, powercut::replay, powercut::explore),
+        Layer::Device(common) => run("device", &common, device::replay, device::explore),
         #[cfg(shuttle)]
         Layer::Schedules(common) => run("schedules", &common, schedules::replay, schedules::explore),
         #[cfg(not(shuttle))]
@@ -103,6 +110,10 @@ fn main() -> ExitCode {
         }
         Layer::PowercutChild(Child { path, seed }) => {
             powercut::writer::write_until_cut(&path, seed);
+            ExitCode::SUCCESS
+        }
+        Layer::DeviceServer => {
+            device::server::serve();
             ExitCode::SUCCESS
         }
     }

@@ -2,7 +2,7 @@
 //! under it without flushing its journal, mounted again, and the database examined. A case is a file system that lives through a number of cuts;
 //! when they come does not follow from the seed: a replay may need several tries.
 
-mod mount;
+pub mod mount;
 mod shutdown;
 pub mod writer;
 

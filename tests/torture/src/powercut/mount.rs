@@ -67,13 +67,13 @@ fn must(command: &mut Command) -> io::Result<()> {
 
 /// Memory to keep images in.
 pub struct Place {
-    directory: PathBuf,
+    pub directory: PathBuf,
 }
 
 impl Place {
     pub fn new() -> io::Result<Self> {
-        // Always the same one, and it stays, empty: in another namespace it may be a mount point, and to remove it here would unmount it there.
-        let directory = std::env::temp_dir().join("varvite-torture");
+        // Of our own: who removes a directory unmounts what others have mounted there in their namespaces. If we are killed, it stays, empty.
+        let directory = std::env::temp_dir().join(format!("varvite-torture-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=80%", "varvite-torture"]).arg(&directory))?;
         Ok(Self { directory })
@@ -96,6 +96,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // What stays ends with this process.
         let _stays = run(&["umount", "--lazy", &self.directory.to_string_lossy()]);
+        let _kept_by_others = fs::remove_dir(&self.directory);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one system call that cuts a mounted file system off: the only `unsafe` of this program.
+//! The one system call that cuts a mounted file system off.
 
 use std::{fs::File, io, os::fd::AsRawFd, path::Path};
 

@@ -72,6 +72,16 @@ pub fn create(path: &Path) -> varvite::Result<()> {
     db.close()
 }
 
+/// Of each writer, the number of its last batch.
+pub fn counters(db: &Database) -> varvite::Result<[u64; WRITERS]> {
+    let collection = db.collection(NAMES[0])?;
+    let mut numbers = [0; WRITERS];
+    for (writer, number) in numbers.iter_mut().enumerate() {
+        *number = collection.get(format!("counter-{writer}"))?.map_or(0, |row| row[0] as u64);
+    }
+    Ok(numbers)
+}
+
 /// The child: writes until the power is cut, saying each acknowledgement.
 pub fn write_until_cut(path: &Path, seed: u64) {
     let db = Database::open(path, options()).unwrap_or_else(|error| {
@@ -79,11 +89,9 @@ pub fn write_until_cut(path: &Path, seed: u64) {
         say(&format!("refused {error:?}"));
         std::process::exit(1)
     });
-    let counters = db.collection(NAMES[0]).unwrap();
-    let counter = |writer| counters.get(format!("counter-{writer}")).unwrap().map_or(0, |row| row[0] as u64);
-    let issued: Vec<u64> = (0..WRITERS).map(counter).collect();
+    let issued = counters(&db).unwrap();
     say("opened");
-    let acknowledged: Vec<AtomicU64> = issued.iter().map(|number| AtomicU64::new(*number)).collect();
+    let acknowledged: Vec<AtomicU64> = issued.into_iter().map(AtomicU64::new).collect();
     std::thread::scope(|scope| {
         for (writer, number) in issued.into_iter().enumerate() {
             let (db, acknowledged) = (&db, &acknowledged);
@@ -104,7 +112,8 @@ pub fn write_until_cut(path: &Path, seed: u64) {
     std::process::exit(1);
 }
 
-fn write(db: &Database, seed: u64, writer: usize, number: u64, others: &[u64]) -> varvite::Result<()> {
+/// Commits a batch that knows of so many of the others.
+pub fn write(db: &Database, seed: u64, writer: usize, number: u64, others: &[u64]) -> varvite::Result<()> {
     let (durability, writes) = plan(seed, writer, number);
     let handles = [db.collection(NAMES[0])?, db.collection(NAMES[1])?];
     let mut batch = db.batch();
