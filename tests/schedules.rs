@@ -1185,6 +1185,7 @@ fn a_writer_that_cannot_tell_readers_what_is_synced_does_not_write() {
     disk.inject(disk.operations() + numbers[0], Fault::Errno(5));
     let error = docs.insert("not told", &[1.0, 2.0]).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("LOCK")), "{error:?}");
+    assert_eq!((docs.contains("seen").unwrap(), docs.contains("not told").unwrap()), (true, false), "nobody here may see what was refused");
     let reader = Database::open_read_only_on(Arc::new(disk.clone()), calm()).unwrap();
     assert_eq!(reader.collection("docs").unwrap().count().unwrap(), 1);
     assert_eq!(docs.insert("refused", &[1.0, 2.0]).unwrap_err().kind(), ErrorKind::Poisoned);

@@ -148,9 +148,8 @@ impl Committer {
         let batches = accepted.len();
         accepted.extend(syncs);
         let must_sync = accepted.iter().any(|ticket| ticket.synced);
-        let first = writer.next_sequence;
-        group.assign_sequences(first);
-        let logged = self.append(writer, &group, must_sync);
+        let last = group.assign_sequences(writer.next_sequence);
+        let logged = self.append(writer, &group, must_sync.then_some(last));
         if logged.is_err() {
             group.revert_all();
         }
@@ -158,21 +157,20 @@ impl Committer {
         for (ticket, error) in refused {
             finish(ticket, Err(logged.as_ref().err().cloned().unwrap_or(error)));
         }
-        let last = if logged.is_ok() { apply(shared, writer, &view, &mut group, first) } else { 0 };
+        if logged.is_ok() {
+            apply(shared, writer, &view, &group, last);
+        }
         writer.catalog = group.catalog;
         logged?;
-        if must_sync {
-            let told = self.beacon.lock().publish(writer.log.number(), writer.log.synced(), last);
-            told.map_err(|error| shared.poison(error))?;
-        }
         self.freeze_if_due(writer);
         let outcomes = group.batches.into_iter().map(|batch| Outcome { sequence: batch.sequence, existed: batch.existed });
         let syncs = (batches..accepted.len()).map(|_| Outcome { sequence: last, existed: Vec::new() });
         Ok(outcomes.chain(syncs).collect())
     }
 
-    /// Writes the group into the log; if the device is full, whole into the preallocated spare. Then syncs, if anyone asked for it.
-    fn append(&self, writer: &mut WriterState, group: &Group, must_sync: bool) -> Result<()> {
+    /// Writes the group into the log; if the device is full, whole into the preallocated spare. Then syncs through a sequence, if anyone asked for
+    /// it, and tells readers in other processes.
+    fn append(&self, writer: &mut WriterState, group: &Group, synced_through: Option<Sequence>) -> Result<()> {
         let shared = &*self.shared;
         let bodies = || group.batches.iter().filter(|batch| !batch.body.is_empty()).map(|batch| (batch.sequence, batch.body.as_slice()));
         if bodies().next().is_some() {
@@ -189,8 +187,11 @@ impl Committer {
                 Err(AppendError::Broken(error)) => return Err(shared.poison(error)),
             }
         }
-        if must_sync {
-            writer.sync(&shared.counters).map_err(|error| shared.poison(error))?;
+        if let Some(last) = synced_through {
+            let synced = writer.sync(&shared.counters);
+            // Before anybody here sees the group: if readers cannot be told, it fails like one whose sync failed.
+            let told = synced.and_then(|()| self.beacon.lock().publish(writer.log.number(), writer.log.synced(), last));
+            told.map_err(|error| shared.poison(error))?;
         }
         Ok(())
     }
@@ -242,9 +243,8 @@ fn finish(ticket: &Ticket, result: Result<Outcome>) {
     ticket.is_answered.store(true, Ordering::Release);
 }
 
-/// Puts a logged group into the memtable and makes it visible. Returns its last sequence.
-fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &mut Group, first: Sequence) -> Sequence {
-    let last = group.assign_sequences(first);
+/// Puts a logged group into the memtable and makes it visible up to its last sequence.
+fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &Group, last: Sequence) {
     for batch in &group.batches {
         for effect in &batch.effects {
             apply_effect(view, group.catalog.get(effect.collection), effect, batch);
@@ -267,7 +267,6 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &mut Gro
     } else {
         view.set_visible(last);
     }
-    last
 }
 
 fn apply_effect(view: &View, meta: Option<&Arc<CollectionMeta>>, effect: &Effect, batch: &Resolved) {
