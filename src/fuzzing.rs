@@ -6,12 +6,14 @@
 
 mod decoders;
 mod operations;
+mod parts;
 mod repair;
 mod resign;
 mod search;
 
 pub use decoders::{log, manifest, pages, payload, segment};
 pub use operations::operations;
+pub use parts::{Part, parts_of_segment_file};
 pub use repair::repair;
 pub use resign::{
     adopt_segment, resign_floor, resign_log, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log, shorten_log,

@@ -5,7 +5,7 @@
 //! steps after it was full.
 
 use varvite::{
-    ErrorKind,
+    Durability, ErrorKind,
     io::simulated::{CrashPlan, Fault, Operation, OperationKind, SimulatedDisk},
 };
 
@@ -17,11 +17,12 @@ use crate::{
         generated::generated,
         machine::{Machine, Step},
         oracle::check,
-        state::observe,
+        state::{Op, Parts, Verb, observe},
+        workload::{id, vector},
     },
 };
 
-pub const STEPS: usize = 14;
+const STEPS: usize = 14;
 const ERRNOS: [(&str, i32); 6] = [
     ("eio", libc::EIO),
     ("enospc", libc::ENOSPC),
@@ -146,6 +147,22 @@ fn one(campaign: &Campaign, seed: u64, at: u64, place: Place, site: &Site) {
     judge(campaign, format!("{seed}/{at}/{}", site.label()), || Run::new(seed, at, place, site.clone()));
 }
 
+/// A generated workload. Every second one has a batch for which a log must be lengthened, a spare one too: such small memtables are flushed long
+/// before that, and only then can a full device refuse a write.
+pub fn workload(seed: u64) -> Vec<Step> {
+    let mut steps = generated(seed, STEPS);
+    if seed.is_multiple_of(2) {
+        let put = |number: u64| {
+            let document = Some(Some("long enough ".repeat(8_000)));
+            let parts = Parts { vector: Some(vector(seed + number, 4)), document, ..Parts::default() };
+            Op::Put(Verb::Upsert, "a".to_owned(), id(number), parts)
+        };
+        let durability = if seed.is_multiple_of(4) { Durability::Synced } else { Durability::Buffered };
+        steps.insert(1 + seed as usize / 2 % 4, Step::Batch((0..4).map(put).collect(), durability));
+    }
+    steps
+}
+
 /// Counts what becomes of a run.
 pub fn judge(campaign: &Campaign, case: String, run: impl Fn() -> Run) {
     campaign.count("faults", 1);
@@ -185,7 +202,7 @@ fn dry_run(seed: u64) -> (Vec<Operation>, u64, u64) {
     machine.open().unwrap();
     let least = machine.disk.used();
     let mut peak = least;
-    for step in generated(seed, STEPS) {
+    for step in workload(seed) {
         machine.step(&step).unwrap_or_else(|error| panic!("{step:?} failed without a fault: {error:?}"));
         peak = peak.max(machine.disk.used());
     }
@@ -231,13 +248,13 @@ impl Run {
     fn new(seed: u64, at: u64, place: Place, site: Site) -> Self {
         let disk = SimulatedDisk::new(seed);
         site.inject(&disk, at);
-        Self { machine: Machine::new(disk), calls: None, steps: generated(seed, STEPS), at, place, site, told: Told::default() }
+        Self { machine: Machine::new(disk), calls: None, steps: workload(seed), at, place, site, told: Told::default() }
     }
 
     /// The same in a directory, where the C library's calls fail.
     pub fn below(seed: u64, at: u64, place: Place, site: Site, machine: Machine) -> Self {
         let calls = site.of_calls(at).map(|(errno, last)| Calls::begin(at, last, errno));
-        Self { machine, calls, steps: generated(seed, STEPS), at, place, site, told: Told::default() }
+        Self { machine, calls, steps: workload(seed), at, place, site, told: Told::default() }
     }
 
     pub fn whole(mut self) -> Told {

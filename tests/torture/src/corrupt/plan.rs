@@ -1,12 +1,14 @@
-//! All that is done to the databases, numbered: a case is a few changes of one kind, and the cases of all kinds take turns, each kind in an order
-//! that jumps about, so that a small budget sees a
-//! little of everything and a large one ends with everything.
+//! All that is done to the databases, numbered: a case is a few changes of one kind, and the cases of all kinds take turns. Within a kind the
+//! parts of the files take turns too, whatever their size, each in an order that jumps about: a small budget sees a little of everything, the
+//! few bytes of a kill block as well as the many of the rows, and a large one ends with everything.
 
-use std::{iter::StepBy, ops::Range};
+use std::{collections::BTreeMap, iter::StepBy, ops::Range};
+
+use varvite::fuzzing::{Part, parts_of_segment_file};
 
 use crate::support::{
     blunt::{self, Case},
-    damage::Budget,
+    damage::{Budget, place},
     subjects::{Image, Subject, closed, frames, killed, rotated},
 };
 
@@ -34,10 +36,51 @@ pub enum Work<'a> {
 
 /// Which cases of 16 are of which kind.
 const TURNS: u64 = 16;
-const FLIPS: Range<u64> = 0..11;
-const CUTS: Range<u64> = 11..13;
-const BLUNTS: Range<u64> = 13..14;
-const HOSTILE: Range<u64> = 14..16;
+const FLIPS: Range<u64> = 0..9;
+const CUTS: Range<u64> = 9..11;
+const BLUNTS: Range<u64> = 11..12;
+const HOSTILE: Range<u64> = 12..16;
+
+/// Names the part of a file that an offset lies in.
+struct Places<'a> {
+    subject: &'a Subject,
+    name: &'a str,
+    parts: Vec<Part>,
+}
+
+impl<'a> Places<'a> {
+    fn new(subject: &'a Subject, name: &'a str) -> Self {
+        let parts = if name.starts_with("seg-") { parts_of_segment_file(&subject.files[name]) } else { Vec::new() };
+        Self { subject, name, parts }
+    }
+
+    fn part(&self, offset: usize) -> String {
+        match self.parts.iter().find(|part| part.range.contains(&offset)) {
+            Some(part) => part.name.to_owned(),
+            None => place(&self.subject.files, self.name, offset),
+        }
+    }
+
+    /// Tells the fields of a record apart, where all records are alike.
+    fn field(&self, offset: usize) -> String {
+        match self.parts.iter().find(|part| part.range.contains(&offset)) {
+            Some(part) if part.record > 0 => format!("{}, field at {}", part.name, (offset - part.range.start) % part.record),
+            _ => self.part(offset),
+        }
+    }
+}
+
+/// What belongs to each part, dealt in turns.
+fn dealt<T>(by_part: BTreeMap<String, Vec<T>>) -> Vec<T> {
+    let mut all: Vec<(u64, T)> = Vec::new();
+    for items in by_part.into_values() {
+        let count = items.len() as u64;
+        // A permutation, and so is its inverse.
+        all.extend(items.into_iter().zip(0..).filter_map(|(item, number)| Some((jump(number, count)?, item))));
+    }
+    all.sort_by_key(|(turn, _)| *turn);
+    all.into_iter().map(|(_, item)| item).collect()
+}
 
 /// Pieces of the files of all databases, first those that are not the zeros behind a log's end.
 struct Flips {
@@ -47,18 +90,19 @@ struct Flips {
 
 impl Flips {
     fn new(subjects: &[Subject]) -> Self {
-        let mut flips = Self { used: Vec::new(), void: Vec::new() };
+        let (mut used, mut zeros) = (BTreeMap::<String, Vec<_>>::new(), BTreeMap::<String, Vec<_>>::new());
         for (at, subject) in subjects.iter().enumerate() {
             for (name, bytes) in &subject.files {
+                let places = Places::new(subject, name);
                 let end = |bytes: &[u8]| frames(bytes).last().map_or(FRAMES, |(_, end, _)| *end as usize);
                 let void = if name.starts_with("log-") { end(bytes) } else { bytes.len() };
                 for start in (0..bytes.len()).step_by(FLIPPED) {
                     let piece = (at, name.clone(), start..(start + FLIPPED).min(bytes.len()));
-                    if start < void { flips.used.push(piece) } else { flips.void.push(piece) }
+                    if start < void { used.entry(places.part(start)) } else { zeros.entry(name.clone()) }.or_default().push(piece);
                 }
             }
         }
-        flips
+        Self { used: dealt(used), void: dealt(zeros) }
     }
 
     fn len(&self) -> u64 {
@@ -70,7 +114,7 @@ impl Flips {
         let used = 8 * self.used.len() as u64;
         let (pieces, number) = if number < used { (&self.used, number) } else { (&self.void, number - used) };
         let count = pieces.len() as u64;
-        let piece = jump(number % count, count)?;
+        let piece = number % count;
         let (at, name, part) = pieces.get(piece as usize).filter(|_| number < 8 * count)?;
         Some(Work::Flip(*at, name, part.clone(), ((number / count + piece) % 8) as u32))
     }
@@ -80,7 +124,8 @@ pub struct Plan {
     pub subjects: Vec<Subject>,
     flips: Flips,
     blunt: Vec<Vec<Case>>,
-    targets: Vec<Vec<Target>>,
+    /// Places taken for integers, with their database and file.
+    hostile: Vec<(usize, String, usize)>,
 }
 
 impl Plan {
@@ -88,15 +133,14 @@ impl Plan {
         let subjects = vec![closed(), killed(), rotated()];
         let images: Vec<Image> = subjects.iter().map(|subject| subject.files.clone()).collect();
         let blunt = subjects.iter().map(|subject| blunt_cases(subject, &images)).collect();
-        let targets = subjects.iter().map(|subject| targets(subject, 1)).collect();
-        let flips = Flips::new(&subjects);
-        Self { subjects, flips, blunt, targets }
+        let (flips, hostile) = (Flips::new(&subjects), hostile(&subjects));
+        Self { subjects, flips, blunt, hostile }
     }
 
     /// The number of the first case that does nothing, and so do all behind it.
     pub fn end(&self) -> u64 {
         let rounds = |count: u64, turns: Range<u64>| count.div_ceil(turns.end - turns.start) * TURNS;
-        let all = [(self.flips.len(), FLIPS), (self.cuts(), CUTS), (self.blunts(), BLUNTS), (self.places(), HOSTILE)];
+        let all = [(self.flips.len(), FLIPS), (self.cuts(), CUTS), (self.blunts(), BLUNTS), (self.hostile.len() as u64, HOSTILE)];
         all.into_iter().map(|(count, turns)| rounds(count, turns)).max().unwrap_or(0)
     }
 
@@ -108,7 +152,7 @@ impl Plan {
             turn if FLIPS.contains(&turn) => self.flips.get(number(FLIPS)),
             turn if CUTS.contains(&turn) => self.cut(jump(number(CUTS), self.cuts())?),
             turn if BLUNTS.contains(&turn) => self.blunt(jump(number(BLUNTS), self.blunts())?),
-            _ => self.place(jump(number(HOSTILE), self.places())?),
+            _ => self.hostile.get(number(HOSTILE) as usize).map(|(at, name, place)| Work::Hostile(*at, name, *place)),
         }
     }
 
@@ -134,10 +178,6 @@ impl Plan {
         self.blunt.iter().map(|cases| cases.len().div_ceil(BLUNT) as u64).sum()
     }
 
-    fn places(&self) -> u64 {
-        self.targets.iter().flatten().map(|target| target.places.len() as u64).sum()
-    }
-
     fn blunt(&self, mut number: u64) -> Option<Work<'_>> {
         for (at, cases) in self.blunt.iter().enumerate() {
             let mut chunks = cases.chunks(BLUNT);
@@ -148,16 +188,20 @@ impl Plan {
         }
         None
     }
+}
 
-    fn place(&self, mut number: u64) -> Option<Work<'_>> {
-        for (at, target) in self.targets.iter().enumerate().flat_map(|(at, targets)| targets.iter().map(move |target| (at, target))) {
-            if let Some(place) = target.places.get(number as usize) {
-                return Some(Work::Hostile(at, &target.name, *place));
+/// Every place of every database that is taken for an integer.
+fn hostile(subjects: &[Subject]) -> Vec<(usize, String, usize)> {
+    let mut by_field = BTreeMap::<String, Vec<_>>::new();
+    for (at, subject) in subjects.iter().enumerate() {
+        for Target { name, places } in targets(subject, 1) {
+            let parts = Places::new(subject, &name);
+            for place in places {
+                by_field.entry(parts.field(place)).or_default().push((at, name.clone(), place));
             }
-            number -= target.places.len() as u64;
         }
-        None
     }
+    dealt(by_field)
 }
 
 /// A permutation of the numbers below a count.

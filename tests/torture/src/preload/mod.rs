@@ -17,12 +17,9 @@ use varvite::io::{
 
 use crate::{
     campaign::{Campaign, Common, processors, run},
-    faults::{Place, Run, STEPS, judge, sites},
+    faults::{Place, Run, judge, sites, workload},
     quiet::caught,
-    support::{
-        generated::generated,
-        machine::{Machine, options},
-    },
+    support::machine::{Machine, options},
 };
 
 const LAYER: &str = "faults --preload";
@@ -141,7 +138,7 @@ fn dry_run(seed: u64) -> Vec<OperationKind> {
     let mut machine = machine(seed, place.path());
     let calls = Calls::none_fails();
     machine.open().unwrap();
-    for step in generated(seed, STEPS) {
+    for step in workload(seed) {
         machine.step(&step).unwrap_or_else(|error| panic!("{step:?} failed without a fault: {error:?}"));
     }
     (0..calls.count()).map_while(call).collect()
