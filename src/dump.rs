@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{
         batch::{Operation, Operations},
         crc, floor,
@@ -25,7 +25,8 @@ use crate::{
 /// What kind of file it is, its identity header says; `name` is shown, and decides where that header is damaged.
 ///
 /// # Errors
-/// `InvalidArgument` if neither header nor name are the format's; `Io` if `out` refuses.
+/// `InvalidArgument` if neither header nor name are the format's; `NewerFormat`, after what could be shown, if something in it is of a newer
+/// version, which is no damage; `Io` if `out` refuses.
 ///
 /// ```
 /// use varvite::{Database, Metric, Options};
@@ -42,7 +43,7 @@ pub fn dump(name: &str, bytes: &[u8], out: &mut dyn Write) -> Result<u64> {
     let Some(kind) = Identity::kind_of(bytes).or_else(|| kind_by_name(name)) else {
         return Err(Error::invalid(format!("{name} is no file of the format: LOCK, FLOOR, MANIFEST-, log- or seg-")));
     };
-    let mut lines = Lines { out, damages: 0 };
+    let mut lines = Lines { out, damages: 0, newer: None };
     lines.say(0, format_args!("{name}, a {kind} file of {} bytes", bytes.len()))?;
     match kind {
         FileKind::Lock => lock(bytes, &mut lines),
@@ -51,7 +52,10 @@ pub fn dump(name: &str, bytes: &[u8], out: &mut dyn Write) -> Result<u64> {
         FileKind::Log => log(bytes, &mut lines),
         FileKind::Segment => segments(bytes, &mut lines),
     }?;
-    Ok(lines.damages)
+    match lines.newer {
+        Some(error) => Err(error.in_file(name)),
+        None => Ok(lines.damages),
+    }
 }
 
 fn kind_by_name(name: &str) -> Option<FileKind> {
@@ -68,6 +72,8 @@ fn kind_by_name(name: &str) -> Option<FileKind> {
 struct Lines<'a> {
     out: &'a mut dyn Write,
     damages: u64,
+    /// The first thing met that only a newer version can read.
+    newer: Option<Error>,
 }
 
 impl Lines<'_> {
@@ -76,6 +82,10 @@ impl Lines<'_> {
     }
 
     fn damage(&mut self, error: &Error) -> Result<()> {
+        if error.kind() == ErrorKind::NewerFormat {
+            self.newer.get_or_insert_with(|| error.clone());
+            return self.say(error.offset().unwrap_or(0), format_args!("NEWER FORMAT: {error}"));
+        }
         self.damages += 1;
         self.say(error.offset().unwrap_or(0), format_args!("DAMAGED: {error}"))
     }

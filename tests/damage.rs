@@ -139,5 +139,10 @@ fn a_newer_major_version_is_refused_as_that() {
         }
         let error = Database::verify_on(&*directory(), &options()).expect_err(name);
         assert_eq!((error.kind(), error.file()), (ErrorKind::NewerFormat, Some(name.as_str())), "{error:?}");
+        let mut text = Vec::new();
+        let error = varvite::dump(name, &newer, &mut text).expect_err(name);
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!((error.kind(), error.file()), (ErrorKind::NewerFormat, Some(name.as_str())), "{text}");
+        assert!(text.contains("NEWER FORMAT") && !text.contains("DAMAGED"), "{text}");
     }
 }
