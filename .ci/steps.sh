@@ -132,17 +132,18 @@ lint() {
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 }
 
-# Each feature builds alone, and so does none: warnings too are errors, for code that only another feature uses.
+# Each feature builds alone, and so does none: warnings too are errors, for code that only another feature uses. Given to our crate only, so that
+# the dependencies are those of the step `lint`.
 features() {
     local feature features
     mapfile -t features < <(sed -n '/^\[features\]/,/^\[dep/s/^\([a-z_-]*\) *= \[.*/\1/p' Cargo.toml)
     [ ${#features[@]} -gt 0 ]
-    export RUSTFLAGS="-D warnings" CARGO_TARGET_DIR="$logs/features"
-    cargo check --no-default-features
+    cargo rustc --lib --profile check --no-default-features -- -D warnings
     for feature in "${features[@]}"; do
         echo "feature $feature"
-        cargo check --no-default-features --features "$feature"
+        cargo rustc --lib --profile check --no-default-features --features "$feature" -- -D warnings
     done
+    cargo rustc --bin varvite --profile check --no-default-features --features cli -- -D warnings
 }
 
 documentation() {
@@ -156,8 +157,9 @@ dependency_count() {
     [ "$(wc -l <<<"$crates")" -le 25 ]
 }
 
-# What `cargo publish --dry-run` does, also without a network: the packaged crate builds on its own.
+# What `cargo publish --dry-run` does, also without a network: the packaged crate builds on its own. It is not run, so it need not be fast.
 packaging() {
+    export CARGO_PROFILE_DEV_OPT_LEVEL=0
     cargo package --allow-dirty || cargo package --allow-dirty --offline
 }
 
