@@ -1053,6 +1053,27 @@ fn a_refused_bulk_load_leaves_no_gap_in_the_ordinals() {
     assert_eq!(docs.get("b").unwrap().unwrap().ordinal().unwrap(), 1);
 }
 
+/// Found by `model`, on a real directory: a flush among the records of a load counted the ordinals of its first piece as used, durably, and the load
+/// was refused.
+#[test]
+fn a_flush_during_a_refused_bulk_load_leaves_no_gap_in_the_ordinals() {
+    let (disk, db, docs) = fresh(Options { memtable_bytes: 4096, ..calm() });
+    docs.insert("a", &[1.0, 1.0]).unwrap();
+    let long = "x".repeat(5000);
+    let piece = |id| (id, Fields::from(vec![1.0, 2.0]).with_document(long.as_str()));
+    let flushed = std::iter::once_with(|| {
+        db.flush().unwrap();
+        piece("a")
+    });
+    let load = docs.bulk_load([piece("new")].into_iter().chain(flushed), DuplicatePolicy::Refuse);
+    assert_eq!(load.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let crashed = kill(&disk, &CrashPlan::LoseAll);
+    let db = open_on(&crashed, calm()).unwrap();
+    let docs = db.collection("docs").unwrap();
+    docs.insert("b", &[1.0, 1.0]).unwrap();
+    assert_eq!(docs.get("b").unwrap().unwrap().ordinal().unwrap(), 1);
+}
+
 /// Found by `torture faults`: the log that a purge retired could not be removed. The receipt did not say so, and vouched for it.
 #[test]
 fn a_purge_names_the_files_whose_removal_failed() {

@@ -47,8 +47,9 @@ pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
     let mut load = Load::default();
     let result = load_all(shared, collection, entries, policy, &mut load);
     if result.is_err() && !shared.is_poisoned() {
-        load.undo(shared, collection);
+        load.discard_files(shared);
     }
+    load.release_ordinals(shared, collection);
     result
 }
 
@@ -65,12 +66,7 @@ fn load_all<'a, I: AsRef<[u8]>>(
     }
     // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
     let _gate = shared.gate.lock();
-    // What is flushed now must not count the load's ordinals as used: it may still be refused, or the power be cut.
-    let next = load.give_back_ordinals(shared, collection);
     flush_all(shared)?;
-    if let Some(next) = next {
-        shared.writer.lock().catalog.next_ordinals.insert(collection.target().collection, next);
-    }
     publish(shared, collection, &load.chunks, policy)
 }
 
@@ -83,25 +79,17 @@ struct Load {
 }
 
 impl Load {
-    /// A load that is refused changes nothing: its files and ordinals go.
-    fn undo(&self, shared: &Shared, collection: &Collection) {
+    fn discard_files(&self, shared: &Shared) {
         for chunk in &self.chunks {
             shared.discard(segment_name(chunk.named.entry.number));
         }
-        self.give_back_ordinals(shared, collection);
     }
 
-    /// Gives back the ordinals behind which nobody has written. Returns which one was the next before.
-    fn give_back_ordinals(&self, shared: &Shared, collection: &Collection) -> Option<Ordinal> {
-        let mut writer = shared.writer.lock();
-        let next = writer.catalog.next_ordinals.get_mut(&collection.target().collection)?;
-        let before = *next;
+    fn release_ordinals(&self, shared: &Shared, collection: &Collection) {
+        let catalog = &mut shared.writer.lock().catalog;
         for (base, count) in self.ordinals.iter().rev() {
-            if *next == base + count {
-                *next = *base;
-            }
+            catalog.release_ordinals(collection.target().collection, *base, *count);
         }
-        Some(before)
     }
 }
 
@@ -168,16 +156,10 @@ fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>
     Ok(())
 }
 
-/// Takes ordinals for a piece of the input, so that no writer beside the load gets the same; nor another load, whose publication, under the
-/// gate, gives its own back for a moment.
+/// Takes ordinals for a piece of the input, so that no writer and no other load beside this one gets the same.
 fn reserve_ordinals(shared: &Shared, collection: &Collection, count: u64) -> Result<Ordinal> {
-    let _gate = shared.gate.lock();
-    let mut writer = shared.writer.lock();
-    let id = collection.target().collection;
-    let Some(next) = writer.catalog.next_ordinals.get_mut(&id) else { return Err(Error::not_found("the collection was dropped")) };
-    let base = *next;
-    *next = next.saturating_add(count);
-    Ok(base)
+    let base = shared.writer.lock().catalog.reserve_ordinals(collection.target().collection, count);
+    base.ok_or_else(|| Error::not_found("the collection was dropped"))
 }
 
 /// What the load kills: rows of existing segments and earlier rows of its own.

@@ -86,8 +86,10 @@ impl Collections {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
     pub(crate) collections: Collections,
-    /// First ordinal not yet given, per collection.
+    /// First ordinal that no record has had, per collection.
     pub(crate) next_ordinals: PagedMap<CollectionId, Ordinal>,
+    /// First ordinal behind those that running loads have taken. They count as used when a record has them: no manifest knows of these.
+    pub(crate) reserved: PagedMap<CollectionId, Ordinal>,
     pub(crate) next_collection: CollectionId,
 }
 
@@ -109,6 +111,7 @@ impl Catalog {
     pub(crate) fn remove(&mut self, id: CollectionId) {
         self.collections.remove(id);
         self.next_ordinals.remove(&id);
+        self.reserved.remove(&id);
     }
 
     pub(crate) fn rename(&mut self, id: CollectionId, name: &str) {
@@ -118,10 +121,33 @@ impl Catalog {
         }
     }
 
-    /// Notes that an ordinal was given.
-    pub(crate) fn ordinal_used(&mut self, id: CollectionId, ordinal: Ordinal) {
-        if let Some(next) = self.next_ordinals.get_mut(&id) {
-            *next = (*next).max(ordinal.saturating_add(1));
+    /// The ordinal of a new record; whose it becomes is noted apart.
+    pub(crate) fn free_ordinal(&self, id: CollectionId) -> Option<Ordinal> {
+        let next = *self.next_ordinals.get(&id)?;
+        Some(self.reserved.get(&id).map_or(next, |reserved| next.max(*reserved)))
+    }
+
+    /// Takes ordinals that no manifest shall know of yet. Returns the first, if there is such a collection.
+    pub(crate) fn reserve_ordinals(&mut self, id: CollectionId, count: u64) -> Option<Ordinal> {
+        let base = self.free_ordinal(id)?;
+        self.reserved.insert(id, base.saturating_add(count));
+        Some(base)
+    }
+
+    /// Gives back ordinals that were taken last; others stay a gap, if records or other loads took theirs behind them.
+    pub(crate) fn release_ordinals(&mut self, id: CollectionId, base: Ordinal, count: u64) {
+        if self.reserved.get(&id) == Some(&base.saturating_add(count)) {
+            self.reserved.insert(id, base);
         }
+        if self.reserved.get(&id) <= self.next_ordinals.get(&id) {
+            self.reserved.remove(&id);
+        }
+    }
+
+    /// Notes that a record has an ordinal. Returns which one was the next before.
+    pub(crate) fn ordinal_used(&mut self, id: CollectionId, ordinal: Ordinal) -> Option<Ordinal> {
+        let next = self.next_ordinals.get_mut(&id)?;
+        let after = (*next).max(ordinal.saturating_add(1));
+        Some(std::mem::replace(next, after))
     }
 }

@@ -144,9 +144,8 @@ fn resolve_write(
     }
     let replaces = existing.is_some();
     let existing = existing.unwrap_or_else(|| {
-        let ordinal = group.catalog.next_ordinals.get(&write.collection).copied().unwrap_or_default();
-        undo.ordinals.push((write.collection, ordinal));
-        group.catalog.next_ordinals.insert(write.collection, ordinal.saturating_add(1));
+        let ordinal = group.catalog.free_ordinal(write.collection).unwrap_or_default();
+        undo.ordinals.extend(group.catalog.ordinal_used(write.collection, ordinal).map(|before| (write.collection, before)));
         Existing { ordinal, payload: Vec::new(), vector: Vec::new(), victim: Victim::None }
     });
     let payload = match &write.patch {
