@@ -1092,7 +1092,7 @@ fn a_purge_names_the_files_whose_removal_failed() {
         let receipt = docs.purge(&["a"]).unwrap();
         let bytes: Vec<u8> = vector.iter().flat_map(|element| element.to_le_bytes()).collect();
         let holds = |content: &[u8]| content.windows(8).any(|window| window == bytes);
-        let left: Vec<String> = disk.contents().into_iter().filter(|(_, content)| holds(content)).map(|(name, _)| name).collect();
+        let left: Vec<String> = disk.contents().into_iter().filter(|(_, content)| holds(content.used())).map(|(name, _)| name).collect();
         (disk.trace(), receipt, left)
     };
     let (trace, _, left) = purge(None, None);
@@ -1136,7 +1136,7 @@ fn a_purge_knows_the_files_that_failed_work_has_left() {
         storage.refuse_removals("seg-");
         disk.inject(disk.operations() + operation, Fault::Errno(5));
         let failed = db.flush().is_err();
-        let holding = || disk.contents().into_iter().filter(|(_, content)| holds(content)).map(|(name, _)| name);
+        let holding = || disk.contents().into_iter().filter(|(_, content)| holds(content.used())).map(|(name, _)| name);
         if !failed || !holding().any(|name| name.starts_with("seg-")) || docs.insert("b", &[1.0, 2.0]).is_err() {
             continue;
         }

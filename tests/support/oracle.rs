@@ -83,7 +83,7 @@ fn orphans(db: &Database, disk: &SimulatedDisk) -> Vec<String> {
         match name.split('-').next().unwrap_or_default() {
             "MANIFEST" => manifests.push(name),
             "log" => logs.push(name),
-            "seg" => segments += contents[&name].len() as u64,
+            "seg" => segments += contents[&name].len(),
             "LOCK" | "FLOOR" => {}
             _ => orphans.push(name),
         }

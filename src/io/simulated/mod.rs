@@ -26,6 +26,7 @@
 //! synced in the file itself. Writes to one file that overlap arrive in the order in which they were made.
 
 mod clock;
+mod content;
 mod crash;
 mod crash_point;
 mod fault;
@@ -37,13 +38,14 @@ mod storage;
 mod tests;
 
 pub use clock::ManualClock;
+pub use content::Content;
 pub use crash::CrashPlan;
 pub use crash_point::CrashPoint;
 pub use fault::{Fault, Operation, OperationKind};
 
 use std::io;
 
-use super::{Clock, Environment, Random, buffer, publish::check_name};
+use super::{Clock, Environment, Random, publish::check_name};
 use crate::sync::{Arc, Mutex};
 use clock::SeededRandom;
 use fault::PowerCutError;
@@ -211,7 +213,7 @@ impl SimulatedDisk {
 
     /// All files by name, ascending, as reads return them; unchanged ones are shared, not copied.
     #[must_use]
-    pub fn contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
+    pub fn contents(&self) -> Vec<(String, Arc<Content>)> {
         let state = self.shared.state.lock();
         let content = |inode| state.inodes.get(inode).map(|file| Arc::clone(&file.current)).unwrap_or_default();
         state.names.iter().map(|(name, inode)| (name.clone(), content(inode))).collect()
@@ -223,7 +225,7 @@ impl SimulatedDisk {
         let mut state = self.shared.state.lock();
         let inode = state.inode_last + 1;
         state.inode_last = inode;
-        state.inodes.insert(inode, Inode::settled(Arc::new(bytes.to_vec())));
+        state.inodes.insert(inode, Inode::settled(Arc::new(Content::of(bytes.to_vec()))));
         state.name_journal.retain(|change| change.name() != name);
         state.names.insert(name.to_owned(), inode);
         state.durable_names.insert(name.to_owned(), inode);
@@ -234,7 +236,7 @@ impl SimulatedDisk {
     pub fn corrupt(&self, name: &str, offset: u64, xor_mask: u8) -> io::Result<()> {
         let mut state = self.shared.state.lock();
         let inode = state.find(name)?;
-        let flipped = usize::try_from(offset).is_ok_and(|offset| state.inode(inode).is_ok_and(|file| file.flip(offset, xor_mask)));
+        let flipped = state.inode(inode)?.flip(offset, xor_mask);
         if flipped { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
@@ -243,8 +245,9 @@ impl SimulatedDisk {
         let mut state = self.shared.state.lock();
         let inode = state.find(name)?;
         let file = state.inode(inode)?;
-        let mut content = file.current.to_vec();
-        buffer::resize(&mut content, len)?;
+        let mut content = Content::clone(&file.current);
+        content.shorten(len);
+        content.lengthen(len)?;
         *file = Inode { handles: file.handles, ..Inode::settled(Arc::new(content)) };
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::{
     journal::Journal,
 };
 use crate::{
-    io::{Bytes, FileInfo, buffer::read_exact, publish::check_name},
+    io::{Bytes, FileInfo, publish::check_name},
     sync::Arc,
 };
 
@@ -196,7 +196,7 @@ impl State {
         }
         let file = self.inode(inode)?;
         let len = len.min(usize::try_from(file.len().saturating_sub(offset)).unwrap_or(len));
-        read_exact(&file.current, offset, buffer.get_mut(..len).unwrap_or_default())?;
+        file.current.read(offset, buffer.get_mut(..len).unwrap_or_default())?;
         Ok(len)
     }
 

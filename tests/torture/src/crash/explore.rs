@@ -4,7 +4,7 @@ use std::{
     time::Instant,
 };
 
-use varvite::io::simulated::{CrashPlan, CrashPoint, SimulatedDisk};
+use varvite::io::simulated::{Content, CrashPlan, CrashPoint, SimulatedDisk};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::plans;
@@ -167,7 +167,7 @@ fn image_seed(seed: u64, depth: usize) -> u64 {
 
 /// Hashes of whole disks. Most files of an image are shared with the moment it comes from: those are hashed once.
 #[derive(Default)]
-struct Hashes(HashMap<usize, (Arc<Vec<u8>>, u64)>);
+struct Hashes(HashMap<usize, (Arc<Content>, u64)>);
 
 impl Hashes {
     fn forget(&mut self) {
@@ -194,12 +194,12 @@ impl Hashes {
         })
     }
 
-    fn file(&mut self, hash: u64, name: &str, content: Arc<Vec<u8>>) -> u64 {
+    fn file(&mut self, hash: u64, name: &str, content: Arc<Content>) -> u64 {
         let content = self.content(content);
         xxh3_64_with_seed(&content.to_le_bytes(), xxh3_64_with_seed(name.as_bytes(), hash))
     }
 
-    fn content(&mut self, content: Arc<Vec<u8>>) -> u64 {
+    fn content(&mut self, content: Arc<Content>) -> u64 {
         let place = Arc::as_ptr(&content) as usize;
         if let Some((_, hash)) = self.0.get(&place) {
             return *hash;
@@ -213,11 +213,8 @@ impl Hashes {
     }
 }
 
-/// Files are mostly preallocated zeros: those are counted, not hashed.
-fn hash_of(content: &[u8]) -> u64 {
-    let is_zero = |chunk: &&[u8]| chunk.iter().fold(0, |all, byte| all | byte) == 0;
-    let zeros: usize = content.rchunks(1024).take_while(is_zero).map(<[u8]>::len).sum();
-    xxh3_64_with_seed(&content[..content.len() - zeros], content.len() as u64)
+fn hash_of(content: &Content) -> u64 {
+    xxh3_64_with_seed(content.used(), content.len())
 }
 
 /// The images of a case among these moments: what was recovered from each.
