@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 test_command="cargo test --all-features"
 
 export CARGO_TERM_COLOR=never
+# Everything is built once: what would make a second build faster makes the first slower. A panic names its line without debug information.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none
 logs="${CARGO_TARGET_DIR:-target}/ci"
 mkdir -p "$logs"
 started=$SECONDS
@@ -168,7 +170,7 @@ demo() {
     directory=$(mktemp -d)
     # shellcheck disable=SC2064 # the directory of now
     trap "rm -rf '$directory'" EXIT
-    cargo run --release --features cli -- demo "$directory/demo"
+    cargo run --all-features -- demo "$directory/demo"
 }
 
 scripts() {
@@ -184,21 +186,22 @@ bans() {
     cargo deny --offline check bans licenses sources
 }
 
-# torture LAYER [OPTION] BUDGET: a small seeded budget; campaigns are run by hand: docs/reliability.md.
+# torture LAYER [OPTION] BUDGET: a small seeded budget, of a build that costs less than it would find; campaigns are run by hand:
+# docs/reliability.md.
 torture() {
     local said budget=${!#}
-    said=$(cargo run --profile torture -p varvite-torture -- "${@:1:$#-1}" --seed 1 --budget "${TORTURE_BUDGET:-$budget}" --json)
+    said=$(cargo run -p varvite-torture -- "${@:1:$#-1}" --seed 1 --budget "${TORTURE_BUDGET:-$budget}" --json)
     printf '%s\n' "$said"
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
 # Built apart, as the next: every lock is one of the model checker.
 loom_models() {
-    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release -p varvite-models --target-dir "$logs/loom" -- --nocapture
+    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p varvite-models --target-dir "$logs/loom" -- --nocapture
 }
 
 torture_schedules() {
-    RUSTFLAGS="--cfg shuttle" cargo run --profile torture -p varvite-torture --target-dir "$logs/shuttle" -- \
+    RUSTFLAGS="--cfg shuttle" cargo run -p varvite-torture --target-dir "$logs/shuttle" -- \
         schedules --seed 1 --budget "${TORTURE_BUDGET:-10s}" --json
 }
 
@@ -206,7 +209,7 @@ torture_schedules() {
 fuzz() {
     has rustup || skip "no rustup to find a nightly toolchain with"
     rustup toolchain list | grep -q '^nightly' || skip "no nightly toolchain"
-    cargo fuzz --version || timeout 300 cargo install cargo-fuzz --locked || skip "cargo-fuzz is not installed and did not build in 300 s"
+    cargo fuzz --version || timeout 300 cargo install cargo-fuzz --locked --debug || skip "cargo-fuzz is not installed and did not build in 300 s"
     SEED=1 SANITIZER=address bash fuzz/campaign "$1"
 }
 
