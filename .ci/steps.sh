@@ -165,12 +165,13 @@ packaging() {
     cargo package --allow-dirty || cargo package --allow-dirty --offline
 }
 
+# The program that the tests have built: to cargo, one without their dependencies would be another.
 demo() {
     local directory
     directory=$(mktemp -d)
     # shellcheck disable=SC2064 # the directory of now
     trap "rm -rf '$directory'" EXIT
-    cargo run --all-features -- demo "$directory/demo"
+    "${CARGO_TARGET_DIR:-target}/debug/varvite" demo "$directory/demo"
 }
 
 scripts() {
@@ -195,13 +196,15 @@ torture() {
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
-# Built apart, as the next: every lock is one of the model checker.
+# Built apart with everything below, as the next: every lock is one of the model checker. To optimise what is below costs more than it gains.
+quick_build=(--config 'profile.dev.package."*".opt-level=0')
+
 loom_models() {
-    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p varvite-models --target-dir "$logs/loom" -- --nocapture
+    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test "${quick_build[@]}" -p varvite-models --target-dir "$logs/loom" -- --nocapture
 }
 
 torture_schedules() {
-    RUSTFLAGS="--cfg shuttle" cargo run -p varvite-torture --target-dir "$logs/shuttle" -- \
+    RUSTFLAGS="--cfg shuttle" cargo run "${quick_build[@]}" -p varvite-torture --target-dir "$logs/shuttle" -- \
         schedules --seed 1 --budget "${TORTURE_BUDGET:-10s}" --json
 }
 
