@@ -19,6 +19,7 @@ pub struct Hooked {
     hooks: Hooks,
     /// How the names begin of files that cannot be removed.
     stuck: Arc<Mutex<Option<&'static str>>>,
+    environment: Environment,
 }
 
 impl fmt::Debug for Hooked {
@@ -29,7 +30,14 @@ impl fmt::Debug for Hooked {
 
 impl Hooked {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, hooks: Hooks::default(), stuck: Arc::default() }
+        let environment = inner.environment().clone();
+        Self { inner, hooks: Hooks::default(), stuck: Arc::default(), environment }
+    }
+
+    /// One that says of itself to lie on a network file system.
+    pub fn on_a_network(inner: Arc<dyn Storage>) -> Self {
+        let environment = Environment { network: true, ..inner.environment().clone() };
+        Self { environment, ..Self::new(inner) }
     }
 
     pub fn at_next_segment(&self, hook: impl FnOnce() + Send + 'static) {
@@ -141,6 +149,6 @@ impl Storage for Hooked {
     }
 
     fn environment(&self) -> &Environment {
-        self.inner.environment()
+        &self.environment
     }
 }

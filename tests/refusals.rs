@@ -1,0 +1,184 @@
+//! Bad input, and what only another's hand can bring about: a named error, and nothing changed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and looks at files"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use support::{
+    hooked::Hooked,
+    machine::{open_on, options},
+};
+use varvite::{
+    Collection, Database, DuplicatePolicy, Error, ErrorKind, Fields, Metadata, Metric, Options, Result,
+    io::{Storage, memory::Memory, simulated::SimulatedDisk},
+};
+
+fn docs() -> (Database, Collection) {
+    let db = Database::in_memory(options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.insert("a", &[1.0, 2.0]).unwrap();
+    (db, docs)
+}
+
+/// Whatever is tried is refused so, in words that hold these, and leaves sequence and count alone.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(db: &Database, docs: &Collection, kind: ErrorKind, words: &str, call: impl FnOnce() -> Result<T>) {
+    let state = || (db.snapshot().unwrap().sequence(), docs.count().unwrap());
+    let before = state();
+    let error = call().unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert_eq!(state(), before, "{error}");
+}
+
+#[test]
+fn a_search_needs_a_neighbour_and_whole_queries() {
+    let (db, docs) = docs();
+    refused(&db, &docs, ErrorKind::InvalidArgument, "k = 0", || docs.search(&[0.0, 0.0], 0));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "0 elements", || docs.snapshot().search_many(&[], 1));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "3 elements", || docs.search(&[0.0, 0.0, 0.0], 1));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "dimension 2", || docs.snapshot().search_many(&[0.0; 5], 1));
+}
+
+#[test]
+fn an_array_call_needs_a_row_for_each_id() {
+    let (db, docs) = docs();
+    refused(&db, &docs, ErrorKind::InvalidArgument, "2 ids", || docs.upsert_many(&["b", "c"], &[0.0; 3]));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "0 ids", || docs.insert_many::<&str>(&[], &[0.0; 2]));
+}
+
+#[test]
+fn a_bulk_load_needs_vectors_and_its_collection_and_may_be_empty() {
+    let (db, docs) = docs();
+    let nothing: [(&str, Fields<'_>); 0] = [];
+    let before = db.snapshot().unwrap().sequence();
+    assert_eq!(docs.bulk_load(nothing, DuplicatePolicy::Refuse).unwrap(), 0);
+    assert_eq!(db.snapshot().unwrap().sequence(), before);
+    refused(&db, &docs, ErrorKind::InvalidArgument, "record 1 (c): a bulk load needs a vector", || {
+        let entries = [("b", Fields::from(vec![0.0, 0.0])), ("c", Fields::default().with_metadata(Metadata::new()))];
+        docs.bulk_load(entries, DuplicatePolicy::LastWins)
+    });
+    // Dropped while its last record is read: a piece of the load is a file already.
+    let large = db.create_collection("large", 65_535, Metric::L2).unwrap();
+    let row = vec![0.5; 65_535];
+    let mut given = 0;
+    let entries = std::iter::from_fn(|| {
+        given += 1;
+        if given == 5 {
+            db.drop_collection("large").unwrap();
+        }
+        (given < 5).then(|| (format!("{given}"), Fields::vector(&row)))
+    });
+    let error = large.bulk_load(entries, DuplicatePolicy::Refuse).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("was dropped")), (ErrorKind::NotFound, true), "{error}");
+    assert_eq!(docs.count().unwrap(), 1);
+}
+
+#[test]
+fn a_batch_takes_collections_of_its_own_database() {
+    let (db, docs) = docs();
+    let (_other, foreign) = self::docs();
+    refused(&db, &docs, ErrorKind::InvalidArgument, "another database handle", || {
+        let mut batch = db.batch();
+        batch.upsert(&foreign, "b", &[0.0, 0.0])?;
+        batch.commit()
+    });
+}
+
+#[test]
+fn a_closed_database_creates_nothing() {
+    let (db, _) = docs();
+    let other = db.clone();
+    db.close().unwrap();
+    let error = other.get_or_create_collection("more", 2, Metric::L2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
+
+#[test]
+fn whoever_is_slower_gets_the_collection_that_the_other_created() {
+    let db = Database::in_memory(options()).unwrap();
+    for round in 0..100 {
+        let (name, start) = (format!("docs {round}"), Barrier::new(2));
+        let create = || {
+            start.wait();
+            db.get_or_create_collection(&name, 2, Metric::L2).unwrap().name()
+        };
+        let names = thread::scope(|scope| [scope.spawn(create), scope.spawn(create)].map(|thread| thread.join().unwrap()));
+        assert_eq!(names, [name.clone(), name.clone()]);
+    }
+    assert_eq!(db.list_collections().unwrap().len(), 100);
+}
+
+#[test]
+fn nothing_is_created_where_that_is_not_asked_for() {
+    let storage = Memory::new();
+    let options = Options { create_if_missing: false, ..options() };
+    let error = Database::open_on(Arc::new(storage.clone()), options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(storage.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_network_file_system_is_refused_unless_it_is_allowed() {
+    let storage = Arc::new(Hooked::on_a_network(Arc::new(Memory::new())));
+    let open = |allow| Database::open_on(storage.clone(), Options { allow_network_file_system: allow, ..options() });
+    let error = open(false).unwrap_err();
+    assert!(error.to_string().contains("network"), "{error}");
+    assert!(storage.list().unwrap().is_empty());
+    open(true).unwrap().close().unwrap();
+}
+
+/// A checkpoint shares files: a purge cannot take them away from it, and says so.
+#[test]
+fn a_purge_does_not_vouch_for_what_a_checkpoint_holds() {
+    let place = tempfile::tempdir().unwrap();
+    let db = Database::open(place.path().join("db"), options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.upsert_many(&["a", "b"], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    db.flush().unwrap();
+    db.checkpoint(place.path().join("copy")).unwrap();
+    let receipt = docs.purge(&["a"]).unwrap();
+    let [file] = &*receipt.files_rewritten else { panic!("{receipt:?}") };
+    assert!(receipt.cannot_vouch_for.iter().any(|text| text.starts_with(file) && text.contains("hard link")), "{receipt:?}");
+    assert!(fs::exists(place.path().join("copy").join(file)).unwrap());
+}
+
+/// The newest manifest under the number of a later one.
+fn renumbered() -> (SimulatedDisk, String) {
+    let disk = SimulatedDisk::new(1);
+    let db = open_on(&disk, options()).unwrap();
+    db.create_collection("docs", 2, Metric::L2).unwrap().insert("a", &[1.0, 2.0]).unwrap();
+    db.close().unwrap();
+    let newest = disk.names().into_iter().rfind(|name| name.starts_with("MANIFEST-")).unwrap();
+    let later = format!("MANIFEST-{:08}", newest["MANIFEST-".len()..].parse::<u64>().unwrap() + 1);
+    disk.write_all(&later, &disk.read_all(&newest).unwrap()).unwrap();
+    (disk, later)
+}
+
+#[test]
+fn a_manifest_under_another_number_is_refused_by_name() {
+    let (disk, later) = renumbered();
+    let names = disk.names();
+    let error: Error = open_on(&disk, options()).unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corruption, Some(later.as_str())), "{error}");
+    assert_eq!(disk.names(), names);
+    let report = Database::verify_on(&disk, &options()).unwrap();
+    assert!(report.damages.iter().any(|damage| damage.file() == Some(later.as_str())), "{report:?}");
+    let repaired = SimulatedDisk::new(2);
+    Database::repair_on(&disk, Arc::new(repaired.clone()), options()).unwrap();
+    assert_eq!(open_on(&repaired, options()).unwrap().collection("docs").unwrap().count().unwrap(), 1);
+}
