@@ -3,6 +3,8 @@
 mod beacon;
 mod reader;
 mod salvage;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

@@ -152,6 +152,8 @@ fn replace_segment(built: &mut Built, segment: &[u8]) {
 fn use_all(segment: &Arc<Segment>, ids: &[Vec<u8>]) {
     let named = |error: Error| assert_corruption(&error);
     for (row, id) in (0u32..).zip(ids) {
+        // Only a hint: what it cannot read is left to the look-up.
+        segment.prefetch_candidates(segment.hash(id));
         segment.find(id).map_or_else(named, drop);
         segment.lower_bound(id).map_or_else(named, drop);
         segment.id_of(row, &mut Vec::new()).map_or_else(named, drop);

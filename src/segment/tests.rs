@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use super::fixture::{
     Built, IDENTITY, KILLED, MODES, ModelRow, OneFile, SEED, TestFile, VICTIM, build, document, file_entry, rows, segment_entry,
 };
+use super::output::Output;
 use super::{FileBuilder, KillSet, Segment, SegmentFile};
 use crate::error::ErrorKind;
 use crate::format::id_hash::{BUCKET_BYTES, Bucket};
+use crate::format::manifest::KillEntry;
 use crate::format::segment::SectionKind;
 use crate::io::bytes::f32s_as_bytes;
 use crate::options::{ChecksumMode, ReadMode};
@@ -45,6 +47,8 @@ fn segments_of_several_dimensions_share_a_file() {
     assert!(set.iter().eq(KILLED));
     assert!(KillSet::read(&file, &entry, VICTIM.0 + 1, VICTIM.1).is_err());
     assert!(KillSet::read(&file, &entry, VICTIM.0, VICTIM.1 + 1).is_err());
+    let miscounted = KillEntry { count: entry.count + 1, ..entry.clone() };
+    assert!(KillSet::read(&file, &miscounted, VICTIM.0, VICTIM.1).is_err());
     assert_eq!((file.footer().segments.len(), file.footer().kills.len()), (4, 1));
 }
 
@@ -296,6 +300,40 @@ proptest! {
                 let found = rows.binary_search_by(|row| row.id.as_slice().cmp(probe)).ok();
                 prop_assert_eq!(segment.find(probe).unwrap(), found.map(|row| row as u32));
             }
+        }
+    }
+}
+
+#[test]
+fn a_file_is_not_finished_inside_a_segment() {
+    let file = TestFile::of(&[]);
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    builder.begin(1, Dimension::new(2).unwrap(), SEED).unwrap();
+    assert!(builder.finish().is_err());
+}
+
+/// What was written in whole chunks is not written again, and nothing is written where there is nothing.
+#[test]
+fn a_sync_writes_what_is_left() {
+    let file = TestFile::of(&[]);
+    let mut output = Output::new(Arc::<TestFile>::clone(&file), "seg-00000001".to_owned());
+    output.sync().unwrap();
+    output.put(&vec![7; 2 << 20]).unwrap();
+    output.sync().unwrap();
+    output.put(b"rest").unwrap();
+    output.sync().unwrap();
+    assert_eq!(*file.writes.lock(), [2 << 20, 4]);
+}
+
+#[test]
+fn no_bytes_are_no_part_of_a_section() {
+    let built = build(&[(16, rows(20, 16))], false);
+    let segment = built.segment(0, (ReadMode::Mapped, ChecksumMode::EveryRead)).unwrap();
+    for kind in [SectionKind::Ordinals, SectionKind::Rows] {
+        let len = segment.sections.section(kind).len;
+        assert!(segment.sections.slice(kind, 0, len).is_ok());
+        for (start, len) in [(0, 0), (0, len + 1), (len, 1), (u64::MAX, 1)] {
+            assert!(segment.sections.slice(kind, start, len).is_err(), "{start} {len}");
         }
     }
 }
