@@ -19,7 +19,7 @@ use support::{
     subjects::{Image, image, memory, options},
 };
 use varvite::{
-    Database, ErrorKind, Metric, RepairReport,
+    Database, ErrorKind, Metric, Options, RepairReport,
     io::{
         Storage,
         memory::Memory,
@@ -277,4 +277,20 @@ fn remedies_are_right_and_stated_once() {
     damaged.remove(&name);
     let (_, report) = repair_image(&damaged);
     assert!(report.lost.len() > 1 && report.lost.iter().all(|lost| !lost.reason.contains("salvage the rest")), "{report:?}");
+}
+
+/// More than goes into one file of a repair.
+#[test]
+fn a_repair_of_much_writes_several_files() {
+    let (source, target) = (Memory::new(), Memory::new());
+    let db = Database::open_on(Arc::new(source.clone()), Options { memtable_bytes: 16 << 20, ..options() }).unwrap();
+    let docs = db.create_collection("docs", 65_535, Metric::L2).unwrap();
+    let (id, row) = (|number: u32| format!("{number:03}"), |number: u32| vec![number as f32; 65_535]);
+    (0..300).for_each(|number| drop(docs.upsert(id(number), &row(number)).unwrap()));
+    db.close().unwrap();
+    let report = Database::repair_on(&source, Arc::new(target.clone()), options()).unwrap();
+    assert_eq!((report.lost.len(), report.salvaged), (0, 300), "{report:?}");
+    assert!(target.list().unwrap().iter().filter(|info| info.name.starts_with("seg-")).count() > 1);
+    let docs = Database::open_on(Arc::new(target), options()).unwrap().collection("docs").unwrap();
+    assert!((0..300).all(|number| *docs.get(id(number)).unwrap().unwrap() == row(number)));
 }

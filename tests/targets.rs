@@ -113,6 +113,34 @@ fn what_is_refused_leaves_nothing() {
 }
 
 /// A killed checkpoint leaves hard links of the source: the next one replaces them, and the source keeps its files.
+/// Junk under a name of ours, alone or beside an attempt that a power cut has stopped: it is named, and stays.
+#[test]
+fn a_target_that_holds_anything_else_is_refused_by_its_name() {
+    let db = Database::open_on(Arc::new(memory(&killed().files)), options()).unwrap();
+    let checkpoint = |disk: &SimulatedDisk| db.checkpoint_on(Arc::new(disk.clone()));
+    let unfinished = (0..)
+        .map(|operation| {
+            let disk = SimulatedDisk::new(5);
+            disk.inject(operation, Fault::PowerCut);
+            checkpoint(&disk).unwrap_err();
+            disk.crash(&CrashPlan::KeepAll)
+        })
+        .find(|disk| names(disk).iter().any(|name| name == "FLOOR"))
+        .unwrap();
+    let of_ours = ["seg-00000077", "log-00000077", "notes"];
+    let cases = of_ours.map(|name| (unfinished.clone(), name)).into_iter();
+    let cases = cases.chain(["FLOOR", "tmp-MANIFEST-00000001", "seg-00000001"].map(|name| (SimulatedDisk::new(5), name)));
+    for (disk, name) in cases {
+        let disk = disk.crash(&CrashPlan::KeepAll);
+        disk.write_all(name, &[7; 100]).unwrap();
+        let before = names(&disk);
+        let error = checkpoint(&disk).unwrap_err();
+        assert_eq!((error.kind(), names(&disk)), (ErrorKind::AlreadyExists, before), "{error}");
+        assert!(error.to_string().contains(&format!("it holds {name}")), "{error}");
+    }
+    checkpoint(&unfinished).unwrap();
+}
+
 #[test]
 fn a_killed_checkpoint_into_a_directory_is_replaced() {
     let place = tempfile::tempdir().unwrap();
