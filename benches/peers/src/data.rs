@@ -168,3 +168,33 @@ fn read_npy(path: &Path) -> Result<(Vec<f32>, usize)> {
     let (values, _) = bytes[10 + length..].as_chunks::<4>();
     Ok((values.iter().map(|value| f32::from_le_bytes(*value)).collect(), dimension))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_rows_are_those_that_python_data_makes() {
+        let data = Data::random(1000, 384);
+        let bits = |at: usize| [0, 7, 999].map(|row| data.vector(row, 0)[at].to_bits());
+        // Printed by python/data.py.
+        assert_eq!(bits(0), [1_050_089_782, 1_034_188_600, 3_197_216_556]);
+        assert_eq!(bits(383), [1_045_273_364, 3_201_140_446, 3_195_215_536]);
+        assert_eq!(data.order()[..4], [432, 799, 324, 477]);
+        assert_eq!(data.bytes(), 1_556_000);
+    }
+
+    #[test]
+    fn a_batch_has_no_id_twice() {
+        let data = Data::random(10, 8);
+        assert_eq!(Batch::of(&data, &[3, 3, 4], 0).ids, [data.id(3), data.id(4)]);
+    }
+
+    #[test]
+    fn zipf_prefers_low_ranks_and_stays_below_the_bound() {
+        let mut random = Random::new(1);
+        let drawn: Vec<usize> = (0..10_000).map(|_| random.zipf(1000)).collect();
+        assert!(drawn.iter().all(|rank| *rank < 1000));
+        assert!(drawn.iter().filter(|rank| **rank < 32).count() > 4000);
+    }
+}

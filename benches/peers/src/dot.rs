@@ -89,3 +89,28 @@ impl TopK {
         self.heap.into_sorted_vec().into_iter().map(|scored| scored.id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_computes_what_a_plain_loop_does() {
+        for dimension in [1, 3, 64, 100, 384, 1536] {
+            // Small integers: sums are exact in any order.
+            let row: Vec<f32> = (0..dimension).map(|i| (i % 13) as f32 - 6.0).collect();
+            let query: Vec<f32> = (0..dimension).map(|i| (i % 7) as f32 - 3.0).collect();
+            let plain: f32 = row.iter().zip(&query).map(|(a, b)| a * b).sum();
+            assert_eq!(dot(bytemuck::cast_slice(&row), &query), plain, "{dimension} dimensions");
+        }
+    }
+
+    #[test]
+    fn the_best_are_kept_in_order() {
+        let mut top = TopK::new(2);
+        for (score, id) in [(1.0, b"a"), (3.0, b"b"), (2.0, b"c"), (0.0, b"d")] {
+            top.offer(score, id);
+        }
+        assert_eq!(top.into_ids(), [b"b", b"c"]);
+    }
+}

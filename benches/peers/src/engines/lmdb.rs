@@ -1,6 +1,6 @@
 //! LMDB through heed: a B+ tree in a file mapping. Without MDB_WRITEMAP, whose documentation warns of stray writes.
 
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithTls, types::Bytes};
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithoutTls, types::Bytes};
 
 use super::mode_setting;
 use crate::{
@@ -14,14 +14,15 @@ const MAP_BYTES: usize = 256 << 30;
 const BULK_ROWS: usize = 20_000;
 
 pub struct Lmdb {
-    env: Env<WithTls>,
+    env: Env<WithoutTls>,
     docs: Database<Bytes, Bytes>,
     mode: Mode,
 }
 
 impl Lmdb {
     pub fn open(opening: Opening<'_>) -> Result<Self> {
-        let mut options = EnvOpenOptions::new();
+        // Readers are not tied to threads, so that a thread may read beside its own write.
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(MAP_BYTES).max_readers(64);
         if opening.mode == Mode::Buffered {
             // SAFETY: what is lost with the system is measured for nobody; a kill loses nothing without MDB_WRITEMAP.
@@ -92,7 +93,7 @@ impl Engine for Lmdb {
 
 struct LmdbReader<'a> {
     docs: Database<Bytes, Bytes>,
-    read: RoTxn<'a, WithTls>,
+    read: RoTxn<'a, WithoutTls>,
 }
 
 impl Reader for LmdbReader<'_> {

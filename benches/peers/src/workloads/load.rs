@@ -17,8 +17,8 @@ pub fn batch(cell: &Cell) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     cell.mark_loaded(false)?;
     let order = cell.data.order();
+    let meter = Meter::start(&cell.spec.directory);
     let engine = cell.open_empty("main", Mode::Buffered)?;
-    let meter = Meter::start(&cell.path("main"));
     let (rows, acknowledged) = cell.put_all(&*engine, &order, 0)?;
     let started = Instant::now();
     engine.sync()?;
@@ -44,8 +44,8 @@ pub fn bulk(cell: &Cell) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     cell.mark_loaded(false)?;
     let order = cell.data.order();
+    let meter = Meter::start(&cell.spec.directory);
     let engine = cell.open_empty("main", Mode::Buffered)?;
-    let meter = Meter::start(&cell.path("main"));
     let started = Instant::now();
     engine.bulk_load(&cell.data, &order)?;
     engine.sync()?;
