@@ -229,16 +229,14 @@ fn child(command: &mut Command, limit: f64) -> Result<Value> {
     Ok(last.unwrap_or_else(|| json!({ "error": format!("ended with {status} and no result") })))
 }
 
-/// The first metrics of a cell, to look at while it runs.
+/// The metrics of a cell that say most, to look at while it runs.
 fn brief(metrics: &Value) -> String {
-    let shown = metrics.as_object().into_iter().flatten().filter(|(name, _)| !name.starts_with("written") && !name.ends_with("max_ns"));
-    let mut text: Vec<String> = shown
-        .take(4)
-        .map(|(name, value)| match value.as_f64() {
-            Some(number) => format!("{name} {number:.0}"),
-            None => format!("{name} {value}"),
-        })
-        .collect();
-    text.truncate(4);
-    text.join(", ")
+    const TELLING: &[&str] = &["per_s", "mean_ns", "p50_ns", "p999_ns", "open_ns", "lost_rows", "error", "unsupported", "over_budget"];
+    let metrics = metrics.as_object().into_iter().flatten();
+    let shown = metrics.filter(|(name, value)| TELLING.iter().any(|end| name.ends_with(end)) && **value != json!(false));
+    let text = shown.take(4).map(|(name, value)| match value.as_f64() {
+        Some(number) => format!("{name} {number:.0}"),
+        None => format!("{name} {value}"),
+    });
+    text.collect::<Vec<String>>().join(", ")
 }

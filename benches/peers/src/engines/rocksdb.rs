@@ -16,6 +16,8 @@ use crate::{
 /// Bytes of vectors a file of a bulk load: about the default size of files of the first level.
 const INGEST_BYTES: usize = 64 << 20;
 
+const DOCS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+
 pub struct RocksDb {
     db: DB,
     options: Options,
@@ -46,7 +48,8 @@ impl RocksDb {
             options.set_max_bytes_for_level_base(4 * bytes as u64);
         }
         let path = opening.path.join("db");
-        let db = DB::open(&options, &path)?;
+        // By name, else there is no handle of the column family, which batched reads ask for.
+        let db = DB::open_cf_with_opts(&options, &path, [(DOCS, options.clone())])?;
         Ok(Self { db, options, path, mode: opening.mode, cache_bytes: opening.cache_bytes })
     }
 
@@ -84,7 +87,7 @@ impl Engine for RocksDb {
         for (id, row) in batch.entries() {
             write.put(id, bytemuck::cast_slice::<f32, u8>(row));
         }
-        Ok(self.db.write_opt(&write, &self.write_options())?)
+        Ok(self.db.write_opt(write, &self.write_options())?)
     }
 
     fn put(&self, id: &[u8], row: &[f32]) -> Result<()> {
@@ -96,7 +99,7 @@ impl Engine for RocksDb {
         for id in ids {
             write.delete(id);
         }
-        Ok(self.db.write_opt(&write, &self.write_options())?)
+        Ok(self.db.write_opt(write, &self.write_options())?)
     }
 
     fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
@@ -136,7 +139,7 @@ impl Reader for RocksDbReader<'_> {
     }
 
     fn multi_get(&mut self, ids: &[Vec<u8>], visit: &mut dyn FnMut(&[u8])) -> Result<usize> {
-        let docs = self.db.cf_handle("default").ok_or("no default column family")?;
+        let docs = self.db.cf_handle(DOCS).ok_or("no default column family")?;
         let mut found = 0;
         for row in self.db.batched_multi_get_cf(docs, ids, false) {
             if let Some(row) = row? {
