@@ -1,0 +1,109 @@
+//! varvite with its defaults.
+
+use varvite::{Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options};
+
+use super::mode_setting;
+use crate::{
+    data::{Batch, Data},
+    engine::{Engine, Mode, Opening, Reader, Result},
+};
+
+pub struct Varvite {
+    db: Database,
+    docs: Collection,
+    mode: Mode,
+}
+
+impl Varvite {
+    pub fn open(opening: Opening<'_>) -> Result<Self> {
+        let durability = match opening.mode {
+            Mode::Buffered => Durability::Buffered,
+            Mode::Durable => Durability::Synced,
+        };
+        let mut options = Options::default().with_durability(durability);
+        if let Some(bytes) = opening.memtable_bytes {
+            options.memtable_bytes = bytes;
+            options.log_bytes = 2 * bytes as u64;
+        }
+        let db = Database::open(opening.path.join("db"), options)?;
+        let docs = db.get_or_create_collection("docs", opening.dimension, Metric::Dot)?;
+        Ok(Self { db, docs, mode: opening.mode })
+    }
+}
+
+impl Engine for Varvite {
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("options", "defaults".into()), mode_setting(self.mode, "Durability::Buffered", "Durability::Synced")]
+    }
+
+    fn put_batch(&self, batch: &Batch) -> Result<()> {
+        self.docs.upsert_many(&batch.ids, &batch.rows)?;
+        Ok(())
+    }
+
+    fn put(&self, id: &[u8], row: &[f32]) -> Result<()> {
+        self.docs.upsert(id, row)?;
+        Ok(())
+    }
+
+    fn delete_batch(&self, ids: &[Vec<u8>]) -> Result<()> {
+        let mut batch = self.db.batch();
+        for id in ids {
+            batch.delete(&self.docs, id)?;
+        }
+        batch.commit()?;
+        Ok(())
+    }
+
+    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
+        let entries = order.iter().map(|row| (data.id(*row), Fields::vector(data.vector(*row, 0))));
+        self.docs.bulk_load(entries, DuplicatePolicy::Refuse)?;
+        self.settle()
+    }
+
+    fn sync(&self) -> Result<()> {
+        // An empty batch is a handle to wait on: a sync covers everything before it.
+        self.db.batch().commit()?.wait()?;
+        Ok(())
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(self.db.wait_idle()?)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader + '_>> {
+        Ok(Box::new(VarviteReader { docs: &self.docs }))
+    }
+}
+
+/// Reads the current state each time: nothing is held between calls.
+struct VarviteReader<'a> {
+    docs: &'a Collection,
+}
+
+impl Reader for VarviteReader<'_> {
+    fn get(&mut self, id: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let row = self.docs.get(id)?;
+        Ok(row.inspect(|row| visit(bytemuck::cast_slice(row))).is_some())
+    }
+
+    fn multi_get(&mut self, ids: &[Vec<u8>], visit: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let rows = self.docs.multi_get(ids)?;
+        Ok(rows.iter().flatten().inspect(|row| visit(bytemuck::cast_slice(row))).count())
+    }
+
+    fn scan(&mut self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        let rows = if prefix.is_empty() { self.docs.iter()? } else { self.docs.prefix(prefix)? };
+        for row in rows {
+            let row = row?;
+            if !visit(row.id(), bytemuck::cast_slice(&row)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&mut self, query: &[f32], k: usize) -> Result<Vec<Vec<u8>>> {
+        Ok(self.docs.search(query, k)?.into_iter().map(|hit| hit.id.to_vec()).collect())
+    }
+}

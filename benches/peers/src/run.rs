@@ -1,0 +1,242 @@
+//! Runs a plan: cell by cell, engines in turn, a line of JSON for each. What is in the file already is not run again.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cell::Spec,
+    engine::{Failure, Mode, Opening, Result},
+    engines, measure,
+    plan::{self, Stage},
+};
+
+/// How long a cell may take to make its rows, warm up and settle beside what it measures.
+const GRACE_SECONDS: f64 = 60.0;
+
+pub struct Runner {
+    pub groups: Vec<Vec<Stage>>,
+    pub directory: PathBuf,
+    pub out: PathBuf,
+    pub resume: bool,
+    pub vectors: Option<PathBuf>,
+    pub ids: Option<PathBuf>,
+    /// Python and the runner's script, if the stores that need it are wanted.
+    pub python: Option<(PathBuf, PathBuf)>,
+    pub only: Vec<String>,
+    pub minutes: Option<f64>,
+    pub commit: String,
+    pub plan: String,
+}
+
+impl Runner {
+    pub fn run(&self) -> Result<()> {
+        let done = if self.resume { self.done()? } else { HashSet::new() };
+        let mut out = File::options().create(true).append(self.resume).write(true).truncate(!self.resume).open(&self.out)?;
+        if done.is_empty() {
+            self.record(&mut out, &json!({ "header": self.header()? }))?;
+        }
+        let end = self.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
+        for group in &self.groups {
+            let total: usize = group.iter().map(|stage| stage.order(0).len() * stage.rounds).sum();
+            let mut number = 0;
+            for round in 0..group.iter().map(|stage| stage.rounds).max().unwrap_or(0) {
+                for stage in group.iter().filter(|stage| round < stage.rounds) {
+                    let cells = stage.order(round);
+                    for (at, (engine, workload)) in cells.iter().enumerate() {
+                        number += 1;
+                        let last = stage.alone && cells.get(at + 1).is_none_or(|(next, _)| next != engine);
+                        let spec = self.spec(stage, engine, workload, round);
+                        if self.wanted(engine) && !done.contains(&key(&spec)) {
+                            if end.is_some_and(|end| Instant::now() > end) {
+                                println!("the time is up; go on with --resume");
+                                return self.record(&mut out, &json!({ "cut": format!("{:?} minutes", self.minutes) }));
+                            }
+                            print!("[{number:4}/{total}] {} {workload} {engine} ", stage.name);
+                            self.cell(&mut out, &spec)?;
+                        }
+                        if last {
+                            remove(&spec.directory)?;
+                        }
+                    }
+                }
+            }
+            for stage in group {
+                remove(&self.directory.join(&stage.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, engine: &str) -> bool {
+        (self.python.is_some() || !plan::PYTHON.contains(&engine)) && (self.only.is_empty() || self.only.iter().any(|name| name == engine))
+    }
+
+    fn spec(&self, stage: &Stage, engine: &str, workload: &str, round: usize) -> Spec {
+        let files = |path: &Option<PathBuf>| path.clone().filter(|_| stage.real);
+        Spec {
+            stage: stage.name.clone(),
+            engine: engine.to_owned(),
+            workload: workload.to_owned(),
+            round,
+            rows: stage.rows,
+            dimension: stage.dimension,
+            vectors: files(&self.vectors),
+            ids: files(&self.ids),
+            directory: self.directory.join(&stage.name).join(engine),
+            seconds: stage.seconds,
+            budget: stage.budget,
+            churn: stage.churn,
+            memtable_bytes: stage.memtable_bytes,
+        }
+    }
+
+    /// Keys of the cells that a file has results of. A last line that was cut off is dropped from the file.
+    fn done(&self) -> Result<HashSet<String>> {
+        let Ok(text) = std::fs::read_to_string(&self.out) else { return Ok(HashSet::new()) };
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        if whole.len() < text.len() {
+            std::fs::write(&self.out, whole)?;
+        }
+        let lines = whole.lines().map(serde_json::from_str::<Value>).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(lines.iter().filter_map(|line| line.get("key")?.as_str().map(str::to_owned)).collect())
+    }
+
+    fn record(&self, out: &mut File, line: &Value) -> Result<()> {
+        Ok(out.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    fn cell(&self, out: &mut File, spec: &Spec) -> Result<()> {
+        std::fs::create_dir_all(&spec.directory)?;
+        let text = serde_json::to_string(spec)?;
+        let mut command = match &self.python {
+            Some((python, script)) if plan::PYTHON.contains(&spec.engine.as_str()) => {
+                let mut command = Command::new(python);
+                command.arg(script);
+                command
+            }
+            _ => Command::new(std::env::current_exe()?),
+        };
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let started = Instant::now();
+        let metrics = child(command.args(["cell", &text]), spec.budget + GRACE_SECONDS)?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{seconds:.1} s {}", brief(&metrics));
+        let line = json!({
+            "key": key(spec), "stage": spec.stage, "engine": spec.engine, "workload": spec.workload, "round": spec.round,
+            "rows": spec.rows, "dimension": spec.dimension, "memtable_bytes": spec.memtable_bytes, "seconds": seconds,
+            "load_average": load.split(' ').next().and_then(|number| number.parse::<f64>().ok()), "metrics": metrics,
+        });
+        self.record(out, &line)
+    }
+
+    /// The machine, the versions and the settings: printed, and first in the file.
+    fn header(&self) -> Result<Value> {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let processor = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map(|(_, name)| name.to_owned());
+        let mut engines = serde_json::Map::new();
+        for name in engines::NAMES.iter().filter(|name| self.wanted(name)) {
+            engines.insert((*name).to_owned(), self.describe(name)?);
+        }
+        if let Some((python, script)) = &self.python {
+            let described = child(Command::new(python).arg(script).arg("describe"), 120.0)?;
+            let stores = described.as_object().cloned().unwrap_or_default();
+            engines.extend(stores.into_iter().filter(|(name, _)| self.wanted(name)));
+        }
+        for (name, description) in &engines {
+            println!("{name}: {description}");
+        }
+        Ok(json!({
+            "plan": self.plan, "commit": self.commit, "unix_time": std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
+            "processor": processor, "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "memory_bytes": measure::machine_memory(), "kernel": read("/proc/sys/kernel/osrelease").trim(), "engines": engines,
+        }))
+    }
+
+    fn describe(&self, name: &str) -> Result<Value> {
+        let path = self.directory.join("settings").join(name);
+        let mut settings = serde_json::Map::new();
+        for mode in [Mode::Buffered, Mode::Durable] {
+            let opening =
+                Opening { path: &path, dimension: 8, mode, cache_bytes: (measure::machine_memory() / 4) as usize, memtable_bytes: None };
+            for (key, value) in engines::open(name, opening)?.settings() {
+                let key = if settings.get(key).is_some_and(|before| *before != value) { format!("{key}, durable") } else { key.to_owned() };
+                settings.insert(key, json!(value));
+            }
+        }
+        remove(&path)?;
+        Ok(json!({ "version": version(name), "settings": settings }))
+    }
+}
+
+fn key(spec: &Spec) -> String {
+    format!("{}/{}/{}/{}", spec.stage, spec.workload, spec.engine, spec.round)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    Ok(())
+}
+
+/// The locked version of the crate that an engine is.
+fn version(engine: &str) -> String {
+    let krate = match engine {
+        "lmdb" => "heed",
+        "sqlite" => "libsqlite3-sys",
+        "rocksdb" => "librocksdb-sys",
+        other => other,
+    };
+    let lock = include_str!("../Cargo.lock");
+    let entry = lock.split("[[package]]").find(|entry| entry.contains(&format!("name = \"{krate}\"\n")));
+    let version = entry.and_then(|entry| entry.split("version = \"").nth(1)?.split('"').next());
+    format!("{krate} {}", version.unwrap_or("?"))
+}
+
+/// The object a child prints last; a child that takes too long is ended and counts as over budget.
+fn child(command: &mut Command, limit: f64) -> Result<Value> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut output = child.stdout.take().ok_or("no output")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).map(|_| text)
+    });
+    let end = Instant::now() + Duration::from_secs_f64(limit);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(json!({ "over_budget": true, "ended_after_s": limit }));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let text = reader.join().map_err(|_| Failure::from("the output could not be read"))??;
+    let last = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(last.unwrap_or_else(|| json!({ "error": format!("ended with {status} and no result") })))
+}
+
+/// The metrics of a cell that say most, to look at while it runs.
+fn brief(metrics: &Value) -> String {
+    const TELLING: &[&str] = &["per_s", "mean_ns", "p50_ns", "p999_ns", "open_ns", "lost_rows", "error", "unsupported", "over_budget"];
+    let metrics = metrics.as_object().into_iter().flatten();
+    let shown = metrics.filter(|(name, value)| TELLING.iter().any(|end| name.ends_with(end)) && **value != json!(false));
+    let text = shown.take(4).map(|(name, value)| match value.as_f64() {
+        Some(number) => format!("{name} {number:.0}"),
+        None => format!("{name} {value}"),
+    });
+    text.collect::<Vec<String>>().join(", ")
+}
