@@ -78,11 +78,15 @@ tools() {
         python3 -m pip install numpy || python3 -m pip install --user --break-system-packages numpy
     fi
     python3 -c 'import numpy; print("numpy", numpy.__version__)'
-    # tests/syncs.rs counts system calls with it, and says so where it is missing.
-    if ! has strace && has apt-get && [ "$(id -u)" -eq 0 ]; then
-        apt-get install -y strace || { apt-get update && apt-get install -y strace; } || true
+    # tests/syncs.rs counts system calls with strace, and torture cuts the power of XFS too; both say so where that is missing.
+    local packages=()
+    has strace || packages+=(strace)
+    has mkfs.xfs || packages+=(xfsprogs)
+    if [ ${#packages[@]} -gt 0 ] && has apt-get && [ "$(id -u)" -eq 0 ]; then
+        apt-get install -y "${packages[@]}" || { apt-get update && apt-get install -y "${packages[@]}"; } || true
     fi
     strace --version 2>/dev/null | head -n 1 || echo "no strace: tests/syncs.rs will count less"
+    mkfs.xfs -V 2>/dev/null || echo "no mkfs.xfs: torture will count less"
 }
 
 readme() {

@@ -286,7 +286,7 @@ fn a_repair_of_much_writes_several_files() {
     let db = Database::open_on(Arc::new(source.clone()), Options { memtable_bytes: 16 << 20, ..options() }).unwrap();
     let docs = db.create_collection("docs", 65_535, Metric::L2).unwrap();
     let (id, row) = (|number: u32| format!("{number:03}"), |number: u32| vec![number as f32; 65_535]);
-    (0..300).for_each(|number| drop(docs.upsert(id(number), &row(number)).unwrap()));
+    (0..300).for_each(|number| drop(docs.upsert(id(number), row(number)).unwrap()));
     db.close().unwrap();
     let report = Database::repair_on(&source, Arc::new(target.clone()), options()).unwrap();
     assert_eq!((report.lost.len(), report.salvaged), (0, 300), "{report:?}");

@@ -47,7 +47,7 @@ fn segments_of_several_dimensions_share_a_file() {
     assert!(set.iter().eq(KILLED));
     assert!(KillSet::read(&file, &entry, VICTIM.0 + 1, VICTIM.1).is_err());
     assert!(KillSet::read(&file, &entry, VICTIM.0, VICTIM.1 + 1).is_err());
-    let miscounted = KillEntry { count: entry.count + 1, ..entry.clone() };
+    let miscounted = KillEntry { count: entry.count + 1, ..entry };
     assert!(KillSet::read(&file, &miscounted, VICTIM.0, VICTIM.1).is_err());
     assert_eq!((file.footer().segments.len(), file.footer().kills.len()), (4, 1));
 }
