@@ -268,3 +268,34 @@ fn close_keeps_the_lock_for_a_compaction_that_goes_on() {
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     assert!(disk.lock("LOCK").is_ok());
 }
+
+/// A compaction that began before the purge has copied what is purged: the receipt is given when its copy is gone too.
+#[test]
+fn a_purge_waits_for_the_compactions_that_began_before_it() {
+    let storage = Hooked::new(Arc::new(SimulatedDisk::new(0x5EED_0C21)));
+    let db = Database::open_on(Arc::new(storage.clone()), inline()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    for round in 0..3_u8 {
+        (0..50_u8).for_each(|number| drop(docs.upsert([round * 20 + number], &[f32::from(number), 0.5]).unwrap()));
+        db.flush().unwrap();
+    }
+    let ((begun, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+    storage.at_next_segment(move || {
+        begun.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    });
+    thread::scope(|scope| {
+        let compaction = scope.spawn(|| db.compact().unwrap());
+        has_begun.recv().unwrap();
+        let purge = scope.spawn(|| docs.purge(&[[60_u8]]).unwrap());
+        // Time in which it would end, if it did not wait.
+        thread::sleep(Duration::from_millis(300));
+        assert!(!purge.is_finished(), "a receipt beside a compaction that holds a copy");
+        go_on.send(()).unwrap();
+        let receipt = purge.join().unwrap();
+        assert_eq!(receipt.deleted, 1);
+        assert!(!receipt.cannot_vouch_for.iter().any(|text| text.starts_with("seg-")), "{receipt:?}");
+        compaction.join().unwrap();
+    });
+    assert_eq!((docs.count().unwrap(), docs.contains([60_u8]).unwrap()), (89, false));
+}

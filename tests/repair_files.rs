@@ -99,6 +99,39 @@ fn without_a_manifest_unreadable_kill_blocks_are_reported() {
     assert!(says(&report, "may be back"), "{report:?}");
 }
 
+#[test]
+fn without_a_manifest_a_file_that_is_no_segment_file_is_named() {
+    let mut files = without_manifest(alike());
+    let first = first_segment_file(&files);
+    Arc::make_mut(files.get_mut(&first).unwrap()).truncate(50);
+    let (found, report) = repair_image(&files);
+    assert!(says(&report, "50 bytes long: too short for a segment file") && says(&report, &first), "{report:?}");
+    assert_eq!(found.values().map(BTreeSet::len).sum::<usize>() as u64, report.salvaged);
+    // Nor is a database without segments an empty place.
+    files.retain(|name, _| !name.starts_with("seg-"));
+    let (found, report) = repair_image(&files);
+    assert!(found.is_empty() && says(&report, "no manifest can be read"), "{report:?}");
+    files.clear();
+    let error = Database::repair_on(&memory(&files), Arc::new(Memory::new()), options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+/// Which segments are of one collection is told by their ids and ordinals, as far as they can be read.
+#[test]
+fn without_a_manifest_damaged_ids_cost_their_records_alone() {
+    let files = without_manifest(alike());
+    let (whole, first) = (repair_image(&files).1.salvaged, first_segment_file(&files));
+    let mut least = whole;
+    for at in (0..files[&first].len()).step_by(37) {
+        let mut damaged = files.clone();
+        Arc::make_mut(damaged.get_mut(&first).unwrap())[at] ^= 0x10;
+        let (found, report) = repair_image(&damaged);
+        assert_eq!(found.values().map(BTreeSet::len).sum::<usize>() as u64, report.salvaged, "byte {at}");
+        least = least.min(report.salvaged);
+    }
+    assert!((1..whole).contains(&least), "{least} of {whole}");
+}
+
 fn first_segment_file(files: &Image) -> String {
     files.keys().find(|name| name.starts_with("seg-")).unwrap().clone()
 }

@@ -112,6 +112,20 @@ fn a_log_that_is_gone_costs_its_own_batches_and_they_are_counted() {
     assert_eq!((found["docs"].len(), batches(&report)), (5, 2), "{report:?}");
 }
 
+/// Where one log ends and the next begins is not known without the activation: what is missing between them is counted once.
+#[test]
+fn damage_on_both_sides_of_a_lost_activation_is_counted_once() {
+    let (files, [first, second]) = two_logs();
+    let last = frames(&files[&first]).len() - 1;
+    let damaged = flip_in(&flip_in(&files, &first, last), &second, 0);
+    let (found, report) = repair_image(&damaged);
+    assert_eq!((found["docs"].len(), batches(&report), report.lost.len()), (5, 2, 2), "{report:?}");
+    let (found, report) = repair_image(&changed(&damaged, &second, |bytes| bytes[4096..12_288].fill(0)));
+    assert_eq!((found["docs"].len(), batches(&report), report.lost.len()), (5, 2, 2), "{report:?}");
+    assert!(report.lost[0].reason.contains(&first) && report.lost[0].batches == 2, "{report:?}");
+    assert!(report.lost[1].reason.contains(&second) && report.lost[1].reason.contains("counted with the damage before it"), "{report:?}");
+}
+
 /// Both copies of the second log's activation are gone: where the first one ends is told by the frames alone.
 #[test]
 fn batches_of_both_logs_are_read_without_the_activation_between_them() {

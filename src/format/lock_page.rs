@@ -145,6 +145,7 @@ pub(crate) fn encode_page(database: FileId, holder: &Holder) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{HOLDER_OFFSET, Holder, LOCK_BYTES, POINT_OFFSET, PointSlot, SyncedPoint, encode_page};
+    use crate::format::Crc;
     use crate::format::identity::{FileKind, Identity};
     use crate::format::testing::{cuts, flips, hex};
     use crate::types::FileId;
@@ -174,6 +175,15 @@ mod tests {
             assert!(Holder::decode(&damaged).is_err(), "byte {index}");
         }
         assert!(cuts(&holder().encode()).all(|cut| Holder::decode(cut).is_err()));
+    }
+
+    #[test]
+    fn a_host_name_is_padded_with_zeros() {
+        let mut encoded = holder().encode().to_vec();
+        *encoded.last_mut().unwrap() = b'x';
+        let sum = Crc::new().with(&encoded[..4]).with(&encoded[8..]).finish();
+        encoded[4..8].copy_from_slice(&sum.to_le_bytes());
+        assert!(Holder::decode(&encoded).unwrap_err().to_string().contains("padded"));
     }
 
     #[test]

@@ -74,3 +74,13 @@ fn what_is_salvaged_keeps_to_its_bounds() {
     assert_eq!(saved(Bounds { end: Some(seals[2].end), before: None }), [1, 2]);
     assert_eq!(saved(Bounds { end: Some(seals[2].end + 16), before: None }), [1, 2], "no batch reaches over the end");
 }
+
+/// Several frames, and a buffer that is not kept.
+#[test]
+fn a_large_batch_is_one_batch() {
+    let large = vec![7; 17 << 20];
+    let (bytes, entry, seals) = log(&[b"one", &large, b"three"]);
+    let batches = scan(&bytes, &entry, true, LogEnd::Sealed(seals[3])).unwrap().batches;
+    assert_eq!(batches.iter().map(|batch| batch.body.len()).collect::<Vec<_>>(), [3, 17 << 20, 5]);
+    assert_eq!(batches[1].body, large);
+}

@@ -162,6 +162,8 @@ fn newer_version_is_named_even_beside_damage() {
     newer = patched(&newer, 60, &crc(&newer[..60]).to_le_bytes());
     for bytes in [newer.repeat(2), [vec![0; 4096], newer].concat()] {
         assert_eq!(Manifest::decode(&bytes).unwrap_err().kind(), ErrorKind::NewerFormat);
+        let part = |offset: u64, len: u64| Ok(bytes[offset as usize..(offset + len) as usize].to_vec());
+        assert_eq!(Manifest::read(bytes.len() as u64, part).unwrap_err().kind(), ErrorKind::NewerFormat);
     }
 }
 

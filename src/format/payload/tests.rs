@@ -129,6 +129,16 @@ fn limits_are_refused_and_leave_nothing_behind() {
 }
 
 #[test]
+fn a_part_beyond_its_limit_is_not_read() {
+    let mut encoded = bytes_of(&Payload { uri: Some("x".repeat(URI_BYTES_MAX)), ..Payload::default() });
+    assert_eq!(encoded[1..5], (URI_BYTES_MAX as u32).to_le_bytes());
+    encoded[1..5].copy_from_slice(&(URI_BYTES_MAX as u32 + 1).to_le_bytes());
+    encoded.push(b'x');
+    let error = decode(&encoded).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(1)), "{error}");
+}
+
+#[test]
 fn floats_keep_every_bit() {
     for bits in [0x7FF8_0000_0000_0001, 0xFFF0_0000_0000_0001, 0x8000_0000_0000_0000, 1_u64] {
         let payload = Payload { metadata: Metadata::new().with("k", f64::from_bits(bits)), ..Payload::default() };
