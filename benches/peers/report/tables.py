@@ -11,7 +11,8 @@ def number(value):
         return "0"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    # Small ones keep two digits that say something.
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def table(head, rows):
@@ -35,7 +36,7 @@ def standing(results, stage, row, engines):
     # The median of the rounds' ratios; that of medians where no round has both.
     ratio = results.ratio(stage, row.value, "varvite", best) or own / peers[best]
     ahead = 1 / ratio if row.lower_is_better else ratio
-    text = f"{ahead:.2f}× {NAMES[best]}"
+    text = f"{number(ahead)}× {NAMES[best]}"
     return (text if ahead >= 1 else f"**{text}: behind**"), ahead
 
 

@@ -13,12 +13,14 @@ class Targets:
     def __init__(self, results, main):
         self.results, self.main, self.rows = results, main, []
 
-    def add(self, text, value, limit, at_most, digits=None):
+    def add(self, text, value, limit, at_most):
         if value is None:
             self.rows.append([text, sign(limit, at_most), "–", "not measured in this run"])
             return
         met = value <= limit if at_most else value >= limit
-        self.rows.append([text, sign(limit, at_most), number(value), "met" if met else "**missed**"])
+        # So close to the limit that rounding would hide on which side.
+        shown = f"{value:.4f}" if 0 < abs(value / limit - 1) < 0.01 else number(value)
+        self.rows.append([text, sign(limit, at_most), shown, "met" if met else "**missed**"])
 
     def own(self, value, stage=None):
         return self.results.median(stage or self.main, "varvite", value)
