@@ -182,3 +182,22 @@ fn a_manifest_under_another_number_is_refused_by_name() {
     Database::repair_on(&disk, Arc::new(repaired.clone()), options()).unwrap();
     assert_eq!(open_on(&repaired, options()).unwrap().collection("docs").unwrap().count().unwrap(), 1);
 }
+
+/// Beside a writer a file may change while it is read, and is read again: but damage that stays is told, not waited for.
+#[test]
+fn damage_beside_a_live_writer_is_told() {
+    let place = tempfile::tempdir().unwrap();
+    let db = Database::open(place.path(), options()).unwrap();
+    db.create_collection("docs", 2, Metric::L2).unwrap().insert("a", &[1.0, 2.0]).unwrap();
+    db.flush().unwrap();
+    let segment_file = |entry: fs::DirEntry| entry.file_name().into_string().ok().filter(|name| name.starts_with("seg-"));
+    let name = fs::read_dir(place.path()).unwrap().find_map(|entry| segment_file(entry.unwrap())).unwrap();
+    let mut bytes = fs::read(place.path().join(&name)).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(place.path().join(&name), bytes).unwrap();
+    let error = Database::open_read_only(place.path(), options()).unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corruption, Some(name.as_str())), "{error}");
+    let report = Database::verify(place.path(), options()).unwrap();
+    assert!(report.damages.iter().any(|damage| damage.file() == Some(name.as_str())), "{report:?}");
+}

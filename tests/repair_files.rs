@@ -132,6 +132,23 @@ fn without_a_manifest_damaged_ids_cost_their_records_alone() {
     assert!((1..whole).contains(&least), "{least} of {whole}");
 }
 
+/// A copy has deleted records of a segment that its source wrote: without a manifest nobody knows which side of the copy this is.
+#[test]
+fn without_a_manifest_kills_of_another_database_are_told() {
+    let (source, copy) = (Memory::new(), Memory::new());
+    let db = Database::open_on(Arc::new(source), options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.upsert_many(&["a", "b", "c", "d", "e", "f"], &[0.5; 12]).unwrap();
+    db.flush().unwrap();
+    db.checkpoint_on(Arc::new(copy.clone())).unwrap();
+    let db = Database::open_on(Arc::new(copy.clone()), options()).unwrap();
+    db.collection("docs").unwrap().delete("c").unwrap();
+    db.flush().unwrap();
+    let (found, report) = repair_image(&without_manifest(image(&copy)));
+    assert_eq!(found.values().map(BTreeSet::len).sum::<usize>(), 6, "{report:?}");
+    assert!(says(&report, "1 records of segment 1 are said to be dead by another database"), "{report:?}");
+}
+
 fn first_segment_file(files: &Image) -> String {
     files.keys().find(|name| name.starts_with("seg-")).unwrap().clone()
 }

@@ -78,6 +78,7 @@ fn a_repair_is_a_database_when_it_is_complete_and_not_before() {
     let source = memory(&killed().files);
     let repair = |disk: &SimulatedDisk| Database::repair_on(&source, Arc::new(disk.clone()), options()).map(drop);
     at_every_operation(&Fault::Errno(28), repair);
+    at_every_operation(&Fault::Errno(5), repair);
     at_every_operation(&Fault::PowerCut, repair);
 }
 
@@ -86,6 +87,7 @@ fn a_checkpoint_is_a_database_when_it_is_complete_and_not_before() {
     let db = Database::open_on(Arc::new(memory(&killed().files)), options()).unwrap();
     let checkpoint = |disk: &SimulatedDisk| db.checkpoint_on(Arc::new(disk.clone()));
     at_every_operation(&Fault::Errno(28), checkpoint);
+    at_every_operation(&Fault::Errno(5), checkpoint);
     at_every_operation(&Fault::PowerCut, checkpoint);
 }
 
