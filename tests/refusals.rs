@@ -124,6 +124,15 @@ fn whoever_is_slower_gets_the_collection_that_the_other_created() {
 }
 
 #[test]
+fn a_collection_of_another_shape_is_not_the_one_that_was_asked_for() {
+    let (db, docs) = docs();
+    assert_eq!(db.get_or_create_collection("docs", 2, Metric::L2).unwrap().count().unwrap(), 1);
+    refused(&db, &docs, ErrorKind::InvalidArgument, "dimension 2", || db.get_or_create_collection("docs", 3, Metric::L2));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "metric l2", || db.get_or_create_collection("docs", 2, Metric::Dot));
+    refused(&db, &docs, ErrorKind::InvalidArgument, "dimension 0", || db.get_or_create_collection("docs", 0, Metric::L2));
+}
+
+#[test]
 fn nothing_is_created_where_that_is_not_asked_for() {
     let storage = Memory::new();
     let options = Options { create_if_missing: false, ..options() };

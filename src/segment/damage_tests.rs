@@ -243,3 +243,17 @@ fn sections_of_newer_versions_are_skipped_or_refused() {
         }
     }
 }
+
+/// A hint is no look-up: what it cannot read is found by that.
+#[test]
+fn a_damaged_bucket_is_no_hint_and_an_error_of_the_look_up() {
+    let mut built = build(&[(16, rows(20, 16))], false);
+    let at = built.segments[0].offset + footer_of(&built).section(SectionKind::IdHash).offset;
+    built.bytes[at as usize] ^= 1;
+    for mode in MODES {
+        let segment = built.segment(0, mode).unwrap();
+        let id = &built.models[0].1[0].id;
+        segment.prefetch_candidates(segment.hash(id));
+        assert_corruption(&segment.find(id).unwrap_err());
+    }
+}
