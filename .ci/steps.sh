@@ -132,6 +132,7 @@ run_tests() {
 format() {
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
+    cargo fmt --manifest-path benches/peers/Cargo.toml --check
 }
 
 lint() {

@@ -133,15 +133,6 @@ fn a_collection_of_another_shape_is_not_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn nothing_is_created_where_that_is_not_asked_for() {
-    let storage = Memory::new();
-    let options = Options { create_if_missing: false, ..options() };
-    let error = Database::open_on(Arc::new(storage.clone()), options).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert!(storage.list().unwrap().is_empty());
-}
-
-#[test]
 fn a_network_file_system_is_refused_unless_it_is_allowed() {
     let storage = Arc::new(Hooked::on_a_network(Arc::new(Memory::new())));
     let open = |allow| Database::open_on(storage.clone(), Options { allow_network_file_system: allow, ..options() });

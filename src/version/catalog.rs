@@ -121,7 +121,7 @@ impl Catalog {
         }
     }
 
-    /// The ordinal of a new record; whose it becomes is noted apart.
+    /// The ordinal for a new record, which [`Self::ordinal_used`] then notes.
     pub(crate) fn free_ordinal(&self, id: CollectionId) -> Option<Ordinal> {
         let next = *self.next_ordinals.get(&id)?;
         Some(self.reserved.get(&id).map_or(next, |reserved| next.max(*reserved)))

@@ -73,14 +73,14 @@ def main():
     for (file, line, column, *_), taken in sorted(sides.items()):
         path = pathlib.Path(file)
         path = path.relative_to(ROOT) if path.is_absolute() and path.is_relative_to(ROOT) else path
-        if path.parts[0] != "src" or path.parts[1] not in [*FLOORS, *(f"{floor}.rs" for floor in FLOORS)] or path.name in TESTS:
+        if path.parts[0] != "src" or path.parts[1] not in FLOORS or path.name in TESTS:
             continue
         if path not in texts:
             texts[path] = (ROOT / path).read_text().splitlines()
             tests[path] = test_lines(texts[path])
         if line in tests[path]:
             continue
-        floor = path.parts[1].removesuffix(".rs")
+        floor = path.parts[1]
         for side, count in zip(("true", "false"), taken):
             counts[floor][0] += count > 0
             counts[floor][1] += 1
