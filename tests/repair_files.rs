@@ -218,6 +218,66 @@ fn what_keeps_from_reading_is_no_damage() {
     }
 }
 
+/// Every call of a repair fails, at its source or its target, once and from then on. It is refused, or it saves all that a device in order gives
+/// it; a second attempt at the same target saves all.
+#[test]
+fn a_repair_that_fails_is_repeated() {
+    let files = alike();
+    let (eio, emfile, enospc) = (5, 24, 28);
+    let whole = Database::repair_on(&memory(&files), Arc::new(Memory::new()), options()).unwrap();
+    assert!(whole.lost.is_empty() && whole.salvaged > 0, "{whole:?}");
+    let mut refused = [0, 0];
+    for (side, errno, fault) in
+        [(0, emfile, Fault::Sticky(emfile)), (0, emfile, Fault::Errno(emfile)), (0, eio, Fault::Sticky(eio))].into_iter().chain([
+            (1, eio, Fault::Sticky(eio)),
+            (1, eio, Fault::Errno(eio)),
+            (1, enospc, Fault::Sticky(enospc)),
+            (1, emfile, Fault::Sticky(emfile)),
+        ])
+    {
+        for operation in 0.. {
+            let (source, target) = (SimulatedDisk::new(5), SimulatedDisk::new(6));
+            for (name, bytes) in &files {
+                source.create(name).unwrap().write_at(0, bytes).unwrap();
+            }
+            let faulty = [&source, &target][side];
+            let before = faulty.operations();
+            faulty.inject(before + operation, fault);
+            let context = format!("{fault:?} at operation {operation} of the {}", ["source", "target"][side]);
+            let repaired = Database::repair_on(&source, Arc::new(target.clone()), options());
+            if faulty.operations() - before <= operation {
+                break;
+            }
+            match repaired {
+                Err(error) => {
+                    refused[side] += 1;
+                    assert_ne!(error.kind(), ErrorKind::Corruption, "{context}: {error:?}");
+                    faulty.heal();
+                    match Database::repair_on(&source, Arc::new(target.clone()), options()) {
+                        Ok(again) => assert!(again.lost.is_empty() && again.salvaged == whole.salvaged, "{context}: again: {again:?}"),
+                        // It failed at its very end, and could not take back what it had published: all of it.
+                        Err(again) => {
+                            assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{context}: again: {again:?}");
+                            let verified = Database::verify_on(&target, &options()).unwrap();
+                            assert!(
+                                verified.damages.is_empty() && verified.records == whole.salvaged,
+                                "{context}: {error:?}: {verified:?}"
+                            );
+                        }
+                    }
+                }
+                // A block that the device cannot read is damage, and is listed.
+                Ok(report) if side == 0 && errno == eio => {
+                    assert!(!report.lost.is_empty() || report.salvaged == whole.salvaged, "{context}: {report:?}")
+                }
+                Ok(report) => assert!(report.lost.is_empty() && report.salvaged == whole.salvaged, "{context}: {report:?}"),
+            }
+        }
+    }
+    println!("refused for the source {}, for the target {}", refused[0], refused[1]);
+    assert!(refused[0] > 20 && refused[1] > 50, "{refused:?}");
+}
+
 /// A name that is taken by something else is a file that is missing, not an obstacle. LOCK holds no data: it keeps from nothing.
 #[test]
 fn a_name_that_is_no_regular_file_is_a_file_that_is_missing() {

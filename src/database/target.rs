@@ -54,10 +54,11 @@ impl Target {
         self.is_complete = true;
     }
 
-    /// FLOOR goes last: without it the rest would look like a database that lost it. Nothing can be done about a failure.
+    /// FLOOR goes last: without it the rest would look like a database that lost it. Nothing can be done about a failure, so it stays for the
+    /// next attempt to see, as it does where the rest cannot be listed.
     fn discard(&self) {
         let is_made = |info: &&FileInfo| !matches!(FileName::parse(&info.name), FileName::Foreign | FileName::Floor | FileName::Lock);
-        let names = self.storage.list().unwrap_or_default();
+        let Ok(names) = self.storage.list() else { return };
         let removed = names.iter().filter(is_made).all(|info| self.storage.remove(&info.name).is_ok());
         if removed && self.storage.sync_names().is_ok() {
             let _gone = self.storage.remove(FLOOR);
