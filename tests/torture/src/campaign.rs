@@ -18,7 +18,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::quiet;
+use crate::{ledger, quiet};
 
 /// The options of every layer.
 #[derive(Args, Clone, Debug)]
@@ -193,7 +193,7 @@ pub fn run(layer: &str, common: &Common, replay: fn(&str) -> Result<String, Stri
             }
         };
     }
-    let before = match common.resume.as_ref().map_or(Ok(Vec::new()), |file| lines_of(layer, file)) {
+    let before = match common.resume.as_ref().map_or(Ok(Vec::new()), |file| ledger::lines_of(file, Some(layer))) {
         Ok(lines) => lines,
         Err(error) => {
             eprintln!("torture: {error}");
@@ -261,17 +261,6 @@ pub fn leading(layer: &str) -> &'static str {
         "corrupt" => "changes",
         _ => "cuts",
     }
-}
-
-/// The lines of a layer in a ledger; a file that is not there yet has none.
-fn lines_of(layer: &str, file: &PathBuf) -> Result<Vec<Value>, String> {
-    let text = match fs::read_to_string(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text.map_err(|error| format!("{}: {error}", file.display()))?,
-    };
-    let parse = |line: &str| serde_json::from_str::<Value>(line).map_err(|error| format!("{}: {error}", file.display()));
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect::<Result<Vec<_>, _>>()?;
-    Ok(lines.into_iter().filter(|line| line["layer"] == layer).collect())
 }
 
 /// The commit of the source, `-changed` if it was.

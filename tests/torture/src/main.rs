@@ -17,6 +17,7 @@ mod crash;
 mod device;
 mod faults;
 mod kill;
+mod ledger;
 mod powercut;
 mod preload;
 mod quiet;
@@ -60,6 +61,11 @@ enum Layer {
     Schedules(Common),
     /// Three databases changed in every way: bits, lengths, blocks, files, signed integers. A case is a few changes; there is an end.
     Corrupt(Common),
+    /// Prints the sums of a ledger as a table, a row for each layer. Changes nothing.
+    Ledger {
+        /// A file that `--resume` and `fuzz/campaign` add their lines to.
+        file: PathBuf,
+    },
     #[command(hide = true)]
     KillChild(Child),
     #[command(hide = true)]
@@ -104,6 +110,7 @@ fn main() -> ExitCode {
             |campaign| campaign.skip("built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...".to_owned()),
         ),
         Layer::Corrupt(common) => run("corrupt", &common, corrupt::replay, corrupt::explore),
+        Layer::Ledger { file } => ledger::print(&file),
         Layer::KillChild(Child { path, seed }) => {
             support::kill::write_until_killed(&path, seed);
             ExitCode::SUCCESS
