@@ -208,6 +208,17 @@ mod tests {
         assert_eq!(decode(&hex(GOLDEN)).unwrap(), operations);
     }
 
+    #[test]
+    fn position_is_where_the_next_operation_begins() {
+        let bytes = hex(GOLDEN);
+        let mut operations = Operations::new(&bytes);
+        for position in [0, 19, 24, 32, 66] {
+            assert_eq!(operations.position(), position);
+            assert!(operations.next(|_| Some(dimension(3))).unwrap().is_some());
+        }
+        assert_eq!(operations.position(), bytes.len() as u64);
+    }
+
     /// A batch has no checksum of its own, its frames have: damage is either refused or is another canonical batch.
     #[test]
     fn damage_is_survived_and_nothing_is_read_leniently() {

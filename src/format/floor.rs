@@ -209,10 +209,24 @@ mod tests {
     #[test]
     fn slots_that_contradict_each_other_are_refused() {
         let other = Floor { database: FileId([1; 16]), ..floor(5, 9) };
-        assert!(decode(&file(&floor(4, 8), &other)).is_err());
-        assert!(decode(&file(&floor(4, 10), &floor(5, 9))).is_err(), "floors never fall");
+        assert_eq!(decode(&file(&floor(4, 8), &other)).unwrap_err().offset(), Some(4096 + 16));
+        let falls = |first, second| decode(&file(&first, &second)).unwrap_err().offset();
+        assert_eq!(falls(floor(4, 10), floor(5, 9)), Some(4096 + 72), "floors never fall");
+        assert_eq!(falls(floor(6, 8), floor(5, 9)), Some(72));
         let swapped = decode(&file(&floor(5, 9), &floor(4, 8)));
         assert_eq!(swapped.unwrap_err().offset(), Some(64));
+    }
+
+    #[test]
+    fn what_was_never_counted_is_refused() {
+        let most = u64::MAX - (1 << 32);
+        assert_eq!(most % 2, 1);
+        assert_eq!(decode(&file(&floor(most - 1, most), &floor(most, most))).unwrap().floor, floor(most, most));
+        for beyond in [floor(most + 2, most), floor(most, most + 1)] {
+            let decoded = decode(&file(&floor(most - 1, most), &beyond)).unwrap();
+            assert_eq!(decoded.floor, floor(most - 1, most));
+            assert_eq!(decoded.damages[0].offset(), Some(4096 + 64), "{beyond:?}");
+        }
     }
 
     #[test]

@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_beyond_the_limit_of_lengths_that_fit_is_an_error() {
+        let mut block = encode(&[vec![7; 65_535]]);
+        block.extend([0xFF, 0xFF, 1, 0, 7]);
+        assert!(get(&block, 0, &mut Vec::new()).is_ok());
+        assert_eq!(get(&block, 1, &mut Vec::new()).unwrap_err().offset(), Some(4 + 65_535));
+    }
+
+    #[test]
     fn senseless_entries_are_errors() {
         for (bad, why) in [
             (&[][..], "empty"),
@@ -207,6 +215,8 @@ mod tests {
             let mut entries = Entries::new(&block);
             let mut walked = Vec::new();
             for (index, id) in ids.iter().enumerate() {
+                prop_assert_eq!(entries.at(), encode(&ids[..index]).len());
+                prop_assert!(!entries.is_at_end());
                 entries.next().unwrap().apply(&mut walked);
                 prop_assert_eq!(&walked, id);
                 let mut got = Vec::new();
