@@ -198,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_ours_is_told_from_damage() {
+        for (offset, patch) in [(0, &b"X"[..]), (4, &b"XXXX"[..])] {
+            let error = Identity::decode(&resealed(offset, patch), FileKind::Log).unwrap_err();
+            assert_eq!((error.offset(), error.to_string().contains("not a varvite log file")), (Some(0), true), "{error}");
+            assert_eq!(Identity::kind_of(&resealed(offset, patch)), None);
+        }
+        for kind in FileKind::ALL {
+            let (number, file) = (u64::from(kind.has_number()), if kind.has_file_id() { FileId([1; 16]) } else { FileId::default() });
+            assert_eq!(Identity::kind_of(&Identity { kind, number, file, ..sample() }.encode()), Some(kind));
+        }
+    }
+
+    #[test]
     fn newer_major_is_refused_by_number_and_newer_minor_is_read() {
         let error = Identity::decode(&resealed(8, &[2, 0, 3, 0]), FileKind::Log).unwrap_err();
         assert_eq!((error.kind(), error.offset()), (ErrorKind::NewerFormat, Some(8)));

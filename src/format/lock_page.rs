@@ -187,6 +187,12 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_without_a_point_has_a_checksum_too() {
+        let empty = SyncedPoint::encode_empty();
+        assert_eq!((&empty[..48], &empty[48..]), (&[0; 48][..], &crate::format::crc(&[0; 48]).to_le_bytes()[..]));
+    }
+
+    #[test]
     fn every_damage_of_the_point_looks_busy() {
         for (index, damaged) in flips(&point().encode(6)) {
             assert_eq!(SyncedPoint::decode(&damaged).unwrap(), PointSlot::Busy, "byte {index}");

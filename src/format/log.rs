@@ -272,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn the_chain_is_the_checksum_of_all_header_checksums() {
+        let headers = [header(3, 1).encode(FileId::default(), FRAMES_START), header(5, 2).encode(FileId::default(), FRAMES_START + 40)];
+        let mut chain = Chain::default();
+        assert_eq!(chain.value(), 0);
+        headers.iter().for_each(|header| chain.extend(header));
+        assert_eq!(chain.value(), crc(&[&headers[0][28..], &headers[1][28..]].concat()));
+    }
+
+    #[test]
     fn frames_are_padded_to_eight() {
         for (len, bytes) in [(1, 40), (8, 40), (9, 48), (36, 72), (FRAME_BODY_MAX, 1 << 20)] {
             assert_eq!(frame_bytes(len), bytes, "{len}");

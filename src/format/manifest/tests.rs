@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
-use super::{CollectionEntry, FileEntry, KillEntry, LogEntry, Manifest, Sealed, SegmentEntry};
+use super::{
+    BODY_BYTES_MAX, BODY_OFFSET, CollectionEntry, FileEntry, KillEntry, LogEntry, Manifest, Reader, Sealed, SegmentEntry, read_lengths,
+};
 use crate::error::ErrorKind;
 use crate::format::testing::{cuts, flips, hex, patched};
 use crate::format::{crc, kills};
@@ -97,7 +99,7 @@ fn one_damaged_byte_is_reported_and_costs_nothing() {
 fn reading_in_parts_gives_the_same() {
     let read = |bytes: &[u8], len: u64| {
         let part = |offset: u64, part: u64| {
-            assert!(part <= 2 * 8192, "{part} of {len} bytes");
+            assert!(part <= 2 * 8192 && offset + part <= len, "{part} of {len} bytes from {offset} on");
             let (start, end) = (offset as usize, (offset + part) as usize);
             let mut read = bytes[start.min(bytes.len())..end.min(bytes.len())].to_vec();
             read.resize(part as usize, 0);
@@ -124,10 +126,38 @@ fn reading_in_parts_gives_the_same() {
             Err(error) => assert!(!is_read && error.to_string().contains("checksum of the body length"), "{at}: {error}"),
         }
     }
+    // The head of the second copy is cut short, and the first does not tell.
+    let damaged = patched(&whole, 64, &[whole[64] ^ 4]);
+    for end in 4096..4096 + BODY_OFFSET {
+        assert!(read(&damaged[..end], end as u64).is_err(), "{end}");
+    }
+    // A later version may have its lengths elsewhere: that is told, not damage.
+    let mut newer = patched(&patched(&damaged, 4096 + 64, &[0xFF; 16]), 4096 + 8, &[9]);
+    newer = patched(&newer, 4096 + 60, &crc(&newer[4096..4096 + 60]).to_le_bytes());
+    let error = read(&newer, newer.len() as u64).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::NewerFormat, Some(4096 + 8)), "{error}");
     let endless = (1_u64 << 40).to_le_bytes();
     let forged = patched(&whole, 64, &endless);
     let forged = patched(&forged, 76, &crc(&forged[64..76]).to_le_bytes());
     assert!(read(&forged, 1 << 41).unwrap_err().to_string().contains("no manifest is that long"));
+}
+
+#[test]
+fn a_surplus_behind_the_second_copy_is_told_when_the_first_is_damaged() {
+    let whole = sample().encode();
+    let damaged = [&*patched(&whole, 100, &[whole[100] ^ 4]), &[0]].concat();
+    let told: Vec<String> = Manifest::decode(&damaged).unwrap().damages.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 2 && told[1].contains("8193 bytes long, not 8192"), "{told:?}");
+}
+
+#[test]
+fn no_body_is_longer_than_its_limit() {
+    let lengths = |len: u64| {
+        let lengths = [&len.to_le_bytes()[..], &[0; 4]].concat();
+        [&*lengths, &crc(&lengths).to_le_bytes()].concat()
+    };
+    assert_eq!(read_lengths(&mut Reader::new(&lengths(BODY_BYTES_MAX))).unwrap(), (BODY_BYTES_MAX, 0));
+    assert_eq!(read_lengths(&mut Reader::new(&lengths(BODY_BYTES_MAX + 1))).unwrap_err().offset(), Some(80));
 }
 
 #[test]
