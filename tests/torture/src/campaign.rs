@@ -259,6 +259,7 @@ pub fn leading(layer: &str) -> &'static str {
         "kill" => "kills",
         "schedules" => "schedules",
         "corrupt" => "changes",
+        mutate if mutate.starts_with("mutate ") => "executions",
         _ => "cuts",
     }
 }

@@ -18,6 +18,7 @@ mod device;
 mod faults;
 mod kill;
 mod ledger;
+mod mutate;
 mod powercut;
 mod preload;
 mod quiet;
@@ -61,6 +62,13 @@ enum Layer {
     Schedules(Common),
     /// Three databases changed in every way: bits, lengths, blocks, files, signed integers. A case is a few changes; there is an end.
     Corrupt(Common),
+    /// The targets of `fuzz/` on their committed corpora, changed at random, without feedback. A case is a thousand inputs.
+    Mutate {
+        /// Which entry point of `varvite::fuzzing`.
+        target: mutate::Target,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Prints the sums of a ledger as a table, a row for each layer. Changes nothing.
     Ledger {
         /// A file that `--resume` and `fuzz/campaign` add their lines to.
@@ -110,6 +118,7 @@ fn main() -> ExitCode {
             |campaign| campaign.skip("built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...".to_owned()),
         ),
         Layer::Corrupt(common) => run("corrupt", &common, corrupt::replay, corrupt::explore),
+        Layer::Mutate { target, common } => run(target.layer(), &common, mutate::replay, |campaign| mutate::explore(target, campaign)),
         Layer::Ledger { file } => ledger::print(&file),
         Layer::KillChild(Child { path, seed }) => {
             support::kill::write_until_killed(&path, seed);
