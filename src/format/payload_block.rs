@@ -119,7 +119,7 @@ pub(crate) fn find(mut plain: &[u8], row: u32) -> Result<Option<&[u8]>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{IndexEntry, append, find, load, split_first, store};
+    use super::{IndexEntry, PLAIN_BYTES, append, find, load, split_first, store};
 
     fn index_bytes(entry: &IndexEntry) -> [u8; 24] {
         let mut bytes = Vec::new();
@@ -148,6 +148,37 @@ mod tests {
         assert!(entry.is_compressed);
         assert_eq!(IndexEntry::decode(&index_bytes(&entry)).unwrap(), entry);
         assert_eq!(load(&entry, &section).unwrap(), plain);
+    }
+
+    #[test]
+    fn an_index_entry_is_what_the_specification_says() {
+        let entry = IndexEntry { first_row: 3, offset: 0x0000_0005_0000_0003, stored_len: 9, plain_len: 20, is_compressed: true };
+        let bytes = index_bytes(&entry);
+        assert_eq!(bytes, [3, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0, 20, 0, 0, 0x80]);
+        assert_eq!(IndexEntry::decode(&bytes).unwrap(), entry);
+        assert_eq!(PLAIN_BYTES, 16_384);
+    }
+
+    #[test]
+    fn a_block_that_compression_leaves_as_long_is_stored_plain() {
+        let noise: Vec<u8> = (0..1200_u32).map(|index| (index.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
+        let candidates = (0..noise.len()).flat_map(|len| (0..32).map(move |zeros| (len, zeros)));
+        let mut blocks = candidates.map(|(len, zeros)| [&noise[..len], &vec![0; zeros]].concat());
+        let plain = blocks.find(|plain| lz4_flex::block::compress(plain).len() == plain.len());
+        let plain = plain.expect("some number of zeros saves just what the noise costs");
+        let entry = store(&mut Vec::new(), &plain);
+        assert_eq!((entry.is_compressed, entry.stored_len), (false, entry.plain_len));
+    }
+
+    #[test]
+    fn a_block_of_another_length_after_decompression_is_an_error() {
+        let mut plain = Vec::new();
+        append(&mut plain, 0, &[7; 500]);
+        let mut section = Vec::new();
+        let entry = store(&mut section, &plain);
+        assert!(entry.is_compressed);
+        let longer = IndexEntry { plain_len: entry.plain_len + 1, ..entry };
+        assert!(load(&longer, &section).unwrap_err().to_string().contains("instead of"));
     }
 
     #[test]

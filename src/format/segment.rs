@@ -332,7 +332,7 @@ fn damaged(what: &str, at: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALIGNMENT, BLOCK_BYTES, Section, SectionKind, SegmentFooter, group_rows, tail};
+    use super::{ALIGNMENT, BLOCK_BYTES, Section, SectionKind, SegmentFooter, group_rows, tail, u32_at, u64_at};
     use crate::error::ErrorKind;
     use crate::format::crc;
     use crate::types::Dimension;
@@ -391,6 +391,13 @@ mod tests {
     }
 
     #[test]
+    fn elements_are_found_by_their_index() {
+        let bytes = [1, 0, 0, 0, 2, 1, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!([0, 1, 3, 4].map(|index| u32_at(&bytes, index)), [Some(1), Some(258), Some(0), None]);
+        assert_eq!([0, 1, 2].map(|index| u64_at(&bytes, index)), [Some(0x102_0000_0001), Some(3), None]);
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed() {
         let (footer, len) = sample();
         let bytes = footer.encode();
@@ -423,6 +430,103 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What an encoded footer is refused for, and where.
+    fn refused(footer: &SegmentFooter, len: u64) -> (String, Option<u64>) {
+        let error = SegmentFooter::decode(&footer.encode(), len).unwrap_err();
+        (error.to_string(), error.offset())
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused_where_they_stand() {
+        let (footer, len) = sample();
+        let bytes = footer.encode();
+        for (at, value, why) in [(16, 0, "impossible dimension"), (20, 13, "stride"), (24, 0, "without rows"), (28, 1, "row groups")] {
+            let mut bad = bytes.clone();
+            bad[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+            sign(&mut bad);
+            let error = SegmentFooter::decode(&bad, len).unwrap_err();
+            assert!(error.offset() == Some(at as u64) && error.to_string().contains(why), "{error}");
+        }
+        assert!(SegmentFooter::decode(&bytes, bytes.len() as u64 - 1).unwrap_err().to_string().contains("longer than its segment"));
+        let mut bad = bytes.clone();
+        let at = bytes.len() - 8;
+        bad[at] ^= 1;
+        sign(&mut bad);
+        let error = SegmentFooter::decode(&bad, len).unwrap_err();
+        assert!(error.offset() == Some(at as u64) && error.to_string().contains("wrong length"), "{error}");
+    }
+
+    /// Each section in turn is longer or shorter than the rows need, or checked in other blocks.
+    #[test]
+    fn sections_that_do_not_fit_the_rows_are_refused() {
+        let (footer, len) = sample();
+        for kind in [SectionKind::Rows, SectionKind::Ordinals, SectionKind::IdOffsets, SectionKind::IdHash, SectionKind::Checksums] {
+            for change in [-4_i64, 4] {
+                let mut bad = footer.clone();
+                // Room for what is longer.
+                bad.sections[usize::from(SectionKind::Checksums.code()) - 1].offset += ALIGNMENT;
+                let section = &mut bad.sections[usize::from(kind.code()) - 1];
+                section.len = section.len.checked_add_signed(change).unwrap();
+                let (error, _) = refused(&bad, len + ALIGNMENT + 4);
+                assert!(
+                    error.contains(&format!("'{}'", kind.name())) && error.contains("does not fit 20 rows"),
+                    "{kind:?} {change}: {error}"
+                );
+            }
+        }
+        for kind in [SectionKind::Rows, SectionKind::Ordinals, SectionKind::IdOffsets, SectionKind::IdBlocks, SectionKind::IdHash] {
+            let mut bad = footer.clone();
+            bad.sections[usize::from(kind.code()) - 1].block_size *= 2;
+            assert!(refused(&bad, len).0.contains("does not fit 20 rows"), "{kind:?}");
+        }
+        let mut bad = footer.clone();
+        bad.sections[usize::from(SectionKind::IdBlocks.code()) - 1].len = 19;
+        assert!(refused(&bad, len).0.contains("does not fit 20 rows"));
+        // Payloads come with their index, whose entries are whole.
+        let checksums = footer.section(SectionKind::Checksums).offset;
+        for (index_len, blocks_len) in [(0, 100), (24, 0), (25, 100), (23, 100)] {
+            let mut bad = footer.clone();
+            let place = |len, first_checksum| Section { block_size: BLOCK_BYTES, offset: checksums, len, first_checksum };
+            bad.checksums = 7;
+            for (kind, len, first_checksum) in [(SectionKind::PayloadIndex, index_len, 5), (SectionKind::PayloadBlocks, blocks_len, 6)] {
+                if len > 0 {
+                    bad.sections[usize::from(kind.code()) - 1] = place(len, first_checksum);
+                }
+            }
+            bad.sections[usize::from(SectionKind::PayloadBlocks.code()) - 1].offset += 64 * u64::from(blocks_len > 0);
+            let sums = Section { block_size: 0, offset: checksums + 192, len: 28, first_checksum: 0 };
+            bad.sections[usize::from(SectionKind::Checksums.code()) - 1] = sums;
+            let (error, _) = refused(&bad, checksums + 192 + 28 + bad.encoded_len());
+            assert!(error.contains("'payload index'"), "{index_len}, {blocks_len}: {error}");
+        }
+    }
+
+    #[test]
+    fn sections_stand_apart_with_checksums_of_their_own() {
+        let (footer, len) = sample();
+        let ordinals = usize::from(SectionKind::Ordinals.code()) - 1;
+        type Change = fn(&mut Section);
+        let changes: [(Change, &str); 6] = [
+            (|section| section.offset += 4, "stands where it cannot"),
+            (|section| section.offset -= 64, "stands where it cannot"),
+            (|section| section.len = u64::MAX, "stands where it cannot"),
+            (|section| section.first_checksum = 0, "checksums that are not its own"),
+            (|section| section.first_checksum = 5, "checksums that are not its own"),
+            (|section| section.first_checksum = u32::MAX, "checksums that are not its own"),
+        ];
+        for (index, (change, why)) in changes.into_iter().enumerate() {
+            let mut bad = footer.clone();
+            change(&mut bad.sections[ordinals]);
+            let (error, at) = refused(&bad, len);
+            assert!(error.contains("'ordinals'") && error.contains(why), "change {index}: {error}");
+            assert_eq!(at, Some(56 + 32), "change {index}: {error}");
+        }
+        assert_eq!(Section::default().blocks(), 0);
+        assert_eq!([1, 4096, 4097].map(|len| Section { block_size: 4096, len, ..Section::default() }.blocks()), [1, 1, 2]);
+        // The last one reaches the footer, and no further.
+        assert!(refused(&footer, len - 1).0.contains("'checksums' stands where it cannot"));
     }
 
     #[test]
