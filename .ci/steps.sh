@@ -244,6 +244,7 @@ quick_steps() {
     "$run" torture-kill torture kill 10s
     "$run" torture-powercut torture powercut 10s
     "$run" torture-device torture device 12s
+    "$run" torture-mutate torture mutate operations 5s
     "$run" torture-schedules torture_schedules
     "$run" loom loom_models
 }
