@@ -204,6 +204,9 @@ mod tests {
             assert_eq!((error.offset(), error.to_string().contains("not a varvite log file")), (Some(0), true), "{error}");
             assert_eq!(Identity::kind_of(&resealed(offset, patch)), None);
         }
+        // Whatever its checksum says.
+        let error = Identity::decode(&patched(&sample().encode(), 4, b"XXXX"), FileKind::Log).unwrap_err();
+        assert_eq!(error.offset(), Some(0), "{error}");
         for kind in FileKind::ALL {
             let (number, file) = (u64::from(kind.has_number()), if kind.has_file_id() { FileId([1; 16]) } else { FileId::default() });
             assert_eq!(Identity::kind_of(&Identity { kind, number, file, ..sample() }.encode()), Some(kind));

@@ -523,6 +523,15 @@ mod tests {
             assert!(error.contains("'ordinals'") && error.contains(why), "change {index}: {error}");
             assert_eq!(at, Some(56 + 32), "change {index}: {error}");
         }
+        // Marked as optional; twice the same.
+        let (bytes, entry) = (footer.encode(), 56 + 32);
+        for (at, patch) in [(entry + 2, 0_u16), (entry, SectionKind::Rows.code())] {
+            let mut bad = bytes.clone();
+            bad[at..at + 2].copy_from_slice(&patch.to_le_bytes());
+            sign(&mut bad);
+            let error = SegmentFooter::decode(&bad, len).unwrap_err();
+            assert!(error.to_string().contains("out of order or wrongly marked"), "{at}: {error}");
+        }
         assert_eq!(Section::default().blocks(), 0);
         assert_eq!([1, 4096, 4097].map(|len| Section { block_size: 4096, len, ..Section::default() }.blocks()), [1, 1, 2]);
         // The last one reaches the footer, and no further.
