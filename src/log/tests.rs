@@ -1,32 +1,139 @@
-use super::{Bounds, LogEnd, SpareLog, check_length, salvage, scan};
+use super::{Beacon, Bounds, LogEnd, SpareLog, activation, check_length, salvage, scan};
 use crate::{
     error::{ErrorKind, Result},
     format::{
-        log::FRAMES_START,
+        lock_page::{LOCK_BYTES, POINT_BYTES, POINT_OFFSET, SyncedPoint},
+        log::{FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START},
         manifest::{LogEntry, Sealed},
-        names::log_name,
+        names::{LOCK, log_name},
     },
-    io::simulated::SimulatedDisk,
+    io::{Storage, simulated::SimulatedDisk},
     types::{FileId, Sequence},
 };
 
-/// A log of one batch after the other, from sequence 1 on, and where each ends.
-fn log(bodies: &[&[u8]]) -> (Vec<u8>, LogEntry, Vec<Sealed>) {
+type Batches<'a> = &'a [(Sequence, &'a [u8])];
+
+/// A log of these batches, and where each ends; synced before each, so that its frames say so of those before them, or never.
+fn written(batches: Batches<'_>, is_synced: bool) -> (Vec<u8>, LogEntry, Vec<Sealed>) {
     let disk = SimulatedDisk::new(1);
     let spare = SpareLog::create(&disk, FileId::default(), 7, FileId::default()).unwrap();
     let entry = spare.entry();
     let Ok(mut writer) = spare.activate(None, 1) else { panic!("the log cannot be activated") };
     let mut seals = vec![writer.seal()];
-    for (sequence, body) in (1..).zip(bodies) {
-        let appended = writer.append([(sequence, *body)].into_iter());
-        assert!(appended.is_ok());
+    for batch in batches {
+        if is_synced {
+            writer.sync().unwrap();
+        }
+        assert!(writer.append(std::iter::once(*batch)).is_ok());
         seals.push(writer.seal());
     }
     (disk.read_all(&log_name(7)).unwrap(), entry, seals)
 }
 
+/// Batches from sequence 1 on, never synced.
+fn log(bodies: &[&[u8]]) -> (Vec<u8>, LogEntry, Vec<Sealed>) {
+    written(&(1..).zip(bodies.iter().copied()).collect::<Vec<_>>(), false)
+}
+
 fn sequences(bytes: &[u8], entry: &LogEntry, end: LogEnd) -> Result<Vec<Sequence>> {
     Ok(scan(bytes, entry, true, end)?.batches.iter().map(|batch| batch.sequence).collect())
+}
+
+#[test]
+fn an_activation_is_of_the_log_that_is_named() {
+    let (bytes, entry, _) = log(&[b"one"]);
+    let database = FileId::default();
+    assert_eq!(activation(&bytes, database, &entry).unwrap().unwrap().first_sequence, 1);
+    for other in [LogEntry { number: 8, ..entry.clone() }, LogEntry { file: FileId([1; 16]), ..entry.clone() }] {
+        let error = activation(&bytes, database, &other).unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(16)), "{error}");
+    }
+    assert_eq!(activation(&bytes, FileId([1; 16]), &entry).unwrap_err().offset(), Some(16));
+    // Either copy will do; without both there is none, and that is no error.
+    for (damaged, is_there) in [(&[4096][..], true), (&[8192], true), (&[4096, 8192], false)] {
+        let mut bytes = bytes.clone();
+        damaged.iter().for_each(|at| bytes[at + 20] ^= 1);
+        assert_eq!(activation(&bytes, database, &entry).unwrap().is_some(), is_there, "{damaged:?}");
+    }
+    // A record that stands whole, of another log of the same file id.
+    let disk = SimulatedDisk::new(1);
+    let (number, file) = (9, FileId::default());
+    let spare = SpareLog::create(&disk, database, number, file).unwrap();
+    assert!(spare.activate(None, 5).is_ok());
+    let other = disk.read_all(&log_name(number)).unwrap();
+    let mut bytes = bytes;
+    bytes[4096..12_288].copy_from_slice(&other[4096..12_288]);
+    assert!(activation(&bytes, database, &entry).unwrap().is_none());
+}
+
+#[test]
+fn what_was_proven_durable_is_not_cut_off() {
+    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three")], true);
+    assert_eq!(sequences(&bytes, &entry, LogEnd::Tail).unwrap(), [1, 2, 3]);
+    let damaged = |at: u64| {
+        let mut bytes = bytes.clone();
+        bytes[at as usize] ^= 1;
+        bytes
+    };
+    // The third frame proves the second.
+    let error = sequences(&damaged(seals[1].end), &entry, LogEnd::Tail).unwrap_err();
+    assert!(error.offset() == Some(seals[1].end) && error.to_string().contains(&format!("up to {} were proven", seals[2].end)), "{error}");
+    // The header or the body of the frame that proves all before it, and nothing of itself.
+    for at in [seals[2].end, seals[2].end + 32] {
+        assert_eq!(sequences(&damaged(at), &entry, LogEnd::Tail).unwrap(), [1, 2]);
+    }
+    // A log that was never activated has no such frame.
+    let error = scan(&bytes, &entry, false, LogEnd::Tail).unwrap_err();
+    assert!(error.offset() == Some(4096) && error.to_string().contains("activation record"), "{error}");
+    // Damage before a recorded end is named as such.
+    let error = sequences(&damaged(seals[1].end), &entry, LogEnd::Sealed(seals[3])).unwrap_err();
+    assert!(error.offset() == Some(seals[1].end) && error.to_string().contains("frame header"), "{error}");
+}
+
+/// The second frame of a batch is the next one of the same batch: whatever else stands there, valid by itself, the batch is none.
+#[test]
+fn a_batch_is_whole_or_is_none() {
+    let (large, one_frame) = (vec![7; 3 << 20], vec![8; FRAME_BODY_MAX]);
+    let (bytes, entry, seals) = log(&[b"one", &large]);
+    let second = seals[1].end as usize + FRAME_HEADER_BYTES + FRAME_BODY_MAX;
+    let others: [(Batches<'_>, &str); 3] = [
+        (&[(1, b"one"), (9, &one_frame), (2, b"x")], "the beginning of a batch of that sequence"),
+        (&[(1, b"one"), (5, &large)], "a later frame of another batch"),
+        (&[(1, b"one"), (9, &one_frame), (3, b"x")], "the beginning of the next batch"),
+    ];
+    for (other, what) in others {
+        let (other, _, other_seals) = written(other, false);
+        assert_eq!(other_seals[1].end, seals[1].end);
+        let len = bytes.len().min(other.len());
+        let mixed = [&bytes[..second], &other[second..len], &bytes[len..]].concat();
+        assert_eq!(sequences(&mixed, &entry, LogEnd::Tail).unwrap(), [1], "{what}");
+    }
+    let (mut other, _, _) = written(&[(1, b"one"), (2, &one_frame)], false);
+    other.resize(bytes.len(), 0);
+    other[second..].copy_from_slice(&bytes[second..]);
+    assert_eq!(sequences(&other, &entry, LogEnd::Tail).unwrap(), [1, 2], "a frame that nothing began");
+}
+
+#[test]
+fn sequences_rise() {
+    let (bytes, entry, seals) = written(&[(1, b"one"), (3, b"three"), (3, b"again"), (4, b"four")], false);
+    assert_eq!(sequences(&bytes, &entry, LogEnd::Tail).unwrap(), [1, 3]);
+    let error = sequences(&bytes, &entry, LogEnd::Sealed(seals[4])).unwrap_err();
+    assert!(error.to_string().contains("does not rise"), "{error}");
+}
+
+#[test]
+fn readers_are_told_each_point_with_a_number_of_its_own() {
+    let disk = SimulatedDisk::new(1);
+    let file = disk.create(LOCK).unwrap();
+    file.allocate(LOCK_BYTES as u64).unwrap();
+    let mut beacon = Beacon::new(file, FileId([3; 16]));
+    for count in 1..4_u64 {
+        beacon.publish(7, 4096 * count, count).unwrap();
+        let slot = disk.read_all(LOCK).unwrap()[POINT_OFFSET as usize..][..POINT_BYTES].to_vec();
+        let point = SyncedPoint { nonce: FileId([3; 16]), log: 7, offset: 4096 * count, sequence: count };
+        assert_eq!(slot, point.encode(count));
+    }
 }
 
 #[test]
