@@ -1,4 +1,4 @@
-use super::{Beacon, Bounds, LogEnd, SpareLog, activation, check_length, salvage, scan};
+use super::{Beacon, Bounds, LogEnd, Role, SpareLog, activation, check_length, salvage, scan, verify};
 use crate::{
     error::{ErrorKind, Result},
     format::{
@@ -190,4 +190,86 @@ fn a_large_batch_is_one_batch() {
     let batches = scan(&bytes, &entry, true, LogEnd::Sealed(seals[3])).unwrap().batches;
     assert_eq!(batches.iter().map(|batch| batch.body.len()).collect::<Vec<_>>(), [3, 17 << 20, 5]);
     assert_eq!(batches[1].body, large);
+}
+
+#[test]
+fn proof_is_found_behind_any_damage() {
+    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four")], true);
+    // Zeros are passed over in long runs, anything else in steps of eight.
+    for (from, to, byte) in [(1, 2, 0_u8), (1, 3, 0), (1, 2, 0xFF), (0, 3, 0xFF), (0, 3, 0)] {
+        let mut bytes = bytes.clone();
+        bytes[seals[from].end as usize..seals[to].end as usize].fill(byte);
+        let error = sequences(&bytes, &entry, LogEnd::Tail).unwrap_err();
+        assert!(error.offset() == Some(seals[from].end) && error.to_string().contains(&format!("up to {} were", seals[3].end)), "{error}");
+    }
+    // Far behind, with a lone byte on the way.
+    let mut far = vec![0; bytes.len() + 8192];
+    far[..seals[1].end as usize].copy_from_slice(&bytes[..seals[1].end as usize]);
+    far[seals[1].end as usize + 1003] = 1;
+    assert_eq!(sequences(&far, &entry, LogEnd::Tail).unwrap(), [1]);
+}
+
+#[test]
+fn what_is_salvaged_stands_around_the_holes() {
+    let synced = written(&[(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four")], true);
+    let buffered = log(&[b"one", b"two", b"three", b"four"]);
+    let damaged = |(bytes, entry, seals): &(Vec<u8>, LogEntry, Vec<Sealed>), at: u64, bounds| {
+        let mut bytes = bytes.clone();
+        bytes[(seals[1].end + at) as usize] ^= 1;
+        let salvaged = salvage(&bytes, entry, bounds);
+        let holes: Vec<_> = salvaged.holes.iter().map(|hole| (hole.start, hole.end, hole.is_proven, hole.highest)).collect();
+        let cut_off = salvaged.cut_off.map(|cut_off| (cut_off.offset, cut_off.sequences));
+        (salvaged.batches.iter().map(|batch| batch.sequence).collect::<Vec<_>>(), holes, cut_off)
+    };
+    let seals = &synced.2;
+    let none = Bounds { end: None, before: None };
+    // Of a damaged header nothing is known, of a damaged body the sequence.
+    for (at, highest) in [(0, 0), (32, 2)] {
+        let hole = (seals[1].end, seals[2].end, true, highest);
+        assert_eq!(damaged(&synced, at, none), (vec![1, 3, 4], vec![hole], None));
+        assert_eq!(damaged(&synced, at, Bounds { end: Some(seals[4].end), before: None }), (vec![1, 3, 4], vec![hole], None));
+        assert_eq!(damaged(&synced, at, Bounds { end: Some(seals[3].end), before: Some(4) }), (vec![1, 3], vec![hole], None));
+        // Nothing proves the second batch: the log may end there, and what stands behind is reported.
+        assert_eq!(damaged(&buffered, at, none), (vec![1], vec![], Some((seals[1].end, vec![3, 4]))));
+        // With a later log in use, all of this one was synced.
+        let (batches, holes, cut_off) = damaged(&buffered, at, Bounds { end: None, before: Some(5) });
+        assert_eq!((batches, cut_off), (vec![1, 3, 4], None));
+        assert_eq!(holes.first(), Some(&(seals[1].end, seals[2].end, false, highest)), "{holes:?}");
+    }
+}
+
+#[test]
+fn verification_names_what_is_wrong_beside_the_frames() {
+    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two")], true);
+    let role = |end, settled| Role { activated: true, end, settled };
+    let damages = |changes: &[usize], role: Role| {
+        let mut bytes = bytes.clone();
+        changes.iter().for_each(|at| bytes[*at] ^= 1);
+        verify(&bytes, FileId::default(), &entry, role).iter().map(|damage| damage.offset()).collect::<Vec<_>>()
+    };
+    let (settled, last) = (role(LogEnd::Sealed(seals[2]), true), role(LogEnd::Tail, false));
+    assert_eq!((damages(&[], settled), damages(&[], last)), (vec![], vec![]));
+    // Identity, the padding between the parts, that behind a frame's body.
+    assert_eq!(damages(&[60], settled), [Some(60)]);
+    for at in [64, 4095, 4096 + 64, 8191, 8192 + 64, 12_287] {
+        assert_eq!(damages(&[at], settled), [Some(at as u64)], "{at}");
+    }
+    let padding = seals[1].end as usize - 1;
+    assert_eq!(damages(&[padding], settled), [Some(padding as u64)]);
+    // One copy of the activation record: damage once the log is known to have been in use, else a crash may have torn it.
+    assert_eq!(damages(&[4096 + 20], settled).len(), 1);
+    assert_eq!(damages(&[4096 + 20], last).len(), 1, "its frames prove that it was synced");
+    let (bytes, entry, _) = log(&[b"one"]);
+    let mut torn = bytes.clone();
+    torn[4096 + 20] ^= 1;
+    assert!(verify(&torn, FileId::default(), &entry, last).is_empty());
+    assert_eq!(verify(&torn, FileId::default(), &entry, role(LogEnd::Tail, true)).len(), 1);
+    torn[4096..4096 + 64].fill(0);
+    let damages = verify(&torn, FileId::default(), &entry, role(LogEnd::Tail, true));
+    assert!(damages.len() == 1 && damages[0].offset() == Some(4096) && damages[0].to_string().contains("missing"), "{damages:?}");
+    // Behind the end everything is void.
+    let mut longer = bytes.clone();
+    let at = longer.len() - 8;
+    longer[at] = 1;
+    assert!(verify(&longer, FileId::default(), &entry, last).is_empty());
 }
