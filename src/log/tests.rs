@@ -1,13 +1,16 @@
-use super::{Beacon, Bounds, LogEnd, Role, SpareLog, activation, check_length, salvage, scan, verify};
+use super::{AppendError, Beacon, Bounds, LogEnd, LogWriter, Role, SpareLog, activation, check_length, salvage, scan, verify};
 use crate::{
     error::{ErrorKind, Result},
     format::{
         lock_page::{LOCK_BYTES, POINT_BYTES, POINT_OFFSET, SyncedPoint},
-        log::{FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START},
+        log::{FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
         manifest::{LogEntry, Sealed},
         names::{LOCK, log_name},
     },
-    io::{Storage, simulated::SimulatedDisk},
+    io::{
+        Storage,
+        simulated::{Fault, SimulatedDisk},
+    },
     types::{FileId, Sequence},
 };
 
@@ -272,4 +275,88 @@ fn verification_names_what_is_wrong_beside_the_frames() {
     let at = longer.len() - 8;
     longer[at] = 1;
     assert!(verify(&longer, FileId::default(), &entry, last).is_empty());
+}
+
+fn writer(disk: &SimulatedDisk) -> LogWriter {
+    let spare = SpareLog::create(disk, FileId([1; 16]), 7, FileId([2; 16])).unwrap();
+    assert_eq!(spare.entry(), LogEntry { number: 7, file: FileId([2; 16]), sealed: None });
+    let Ok(writer) = spare.activate(None, 1) else { panic!("the log cannot be activated") };
+    writer
+}
+
+#[test]
+fn a_writer_knows_its_log() {
+    let disk = SimulatedDisk::new(1);
+    let mut writer = writer(&disk);
+    assert_eq!((writer.number(), writer.entry()), (7, LogEntry { number: 7, file: FileId([2; 16]), sealed: None }));
+    assert!(writer.is_empty());
+    assert_eq!((writer.end(), writer.synced(), writer.allocated()), (FRAMES_START, FRAMES_START, 256 << 10));
+    // 32 bytes of header each, padded to eight.
+    let Ok(bytes) = writer.append([(1, &b"one"[..]), (2, &b"twoandmore"[..])].into_iter()) else { panic!("refused") };
+    assert_eq!((bytes, writer.end(), writer.synced(), writer.is_empty()), (40 + 48, FRAMES_START + 88, FRAMES_START, false));
+    assert_eq!(writer.seal().end, writer.end());
+    writer.sync().unwrap();
+    assert_eq!(writer.synced(), writer.end());
+}
+
+/// From 256 KiB on by twice the step before, up to 8 MiB; by more for a batch that needs it.
+#[test]
+fn a_log_grows_in_doubling_steps() {
+    let disk = SimulatedDisk::new(1);
+    let mut writer = writer(&disk);
+    let body = vec![7; 100 << 10];
+    let mut sizes = vec![writer.allocated()];
+    for sequence in 1..400 {
+        assert!(writer.append(std::iter::once((sequence, &*body))).is_ok());
+        assert!(writer.end() <= writer.allocated());
+        if sizes.last() != Some(&writer.allocated()) {
+            sizes.push(writer.allocated());
+        }
+    }
+    let steps: Vec<u64> = sizes.windows(2).map(|pair| (pair[1] - pair[0]) >> 10).collect();
+    assert_eq!(steps, [512, 1024, 2048, 4096, 8192, 8192, 8192, 8192]);
+    assert_eq!(disk.read_all(&log_name(7)).unwrap().len() as u64, writer.allocated());
+    let large = vec![7; 20 << 20];
+    let end = writer.end() + frame_bytes(FRAME_BODY_MAX) as u64 * 20 + frame_bytes(20 * 32) as u64;
+    assert!(writer.append(std::iter::once((400, &*large))).is_ok());
+    assert_eq!((writer.end(), writer.allocated()), (end, end.next_multiple_of(256 << 10)));
+}
+
+#[test]
+fn a_full_device_leaves_a_log_as_it_was() {
+    let disk = SimulatedDisk::new(1);
+    let mut writer = writer(&disk);
+    assert!(writer.append([(1, &b"one"[..])].into_iter()).is_ok());
+    let (seal, allocated) = (writer.seal(), writer.allocated());
+    // Not even what this batch needs.
+    disk.set_capacity(Some(disk.used()));
+    let large = vec![7; 300 << 10];
+    assert!(matches!(writer.append([(2, &*large)].into_iter()), Err(AppendError::NoSpace(error)) if error.kind() == ErrorKind::NoSpace));
+    assert_eq!((writer.seal(), writer.allocated()), (seal, allocated));
+    // What it needs, but not the step that is due.
+    disk.set_capacity(Some(disk.used() + (64 << 10)));
+    assert!(writer.append([(2, &*large)].into_iter()).is_ok());
+    assert_eq!(writer.allocated(), writer.end());
+    let bytes = disk.read_all(&log_name(7)).unwrap();
+    let entry = writer.entry();
+    assert_eq!(sequences(&bytes, &entry, LogEnd::Sealed(writer.seal())).unwrap(), [1, 2]);
+}
+
+/// Without zeros a later, shorter batch could end where a frame of the refused one begins.
+#[test]
+fn frames_of_a_refused_batch_do_not_come_back() {
+    for (errno, is_space) in [(28, true), (5, false)] {
+        let disk = SimulatedDisk::new(1);
+        let mut writer = writer(&disk);
+        let end = writer.end() as usize;
+        // Some of it arrives.
+        disk.inject(disk.operations(), Fault::ShortTransfer(3000));
+        disk.inject(disk.operations() + 1, Fault::Errno(errno));
+        let refused = writer.append([(1, &[7; 5000][..])].into_iter());
+        assert!(matches!((refused, is_space), (Err(AppendError::NoSpace(_)), true) | (Err(AppendError::Broken(_)), false)), "{errno}");
+        if is_space {
+            assert!(disk.read_all(&log_name(7)).unwrap()[end..].iter().all(|byte| *byte == 0));
+            assert_eq!(writer.end() as usize, end);
+        }
+    }
 }
