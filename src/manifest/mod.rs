@@ -3,6 +3,8 @@
 mod leftover;
 mod store;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use leftover::{belongs, is_linked, lineage, unfinished};
 pub(crate) use store::{Loaded, ManifestStore, nothing_here};
