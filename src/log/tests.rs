@@ -1,4 +1,6 @@
-use super::{AppendError, Beacon, Bounds, LogEnd, LogWriter, Role, SpareLog, activation, check_length, salvage, scan, verify};
+use super::{
+    AppendError, Beacon, Bounds, LogEnd, LogWriter, Role, SpareLog, activation, check_length, first_sequence, salvage, scan, verify,
+};
 use crate::{
     error::{ErrorKind, Result},
     format::{
@@ -359,4 +361,37 @@ fn frames_of_a_refused_batch_do_not_come_back() {
             assert_eq!(writer.end() as usize, end);
         }
     }
+}
+
+#[test]
+fn behind_the_last_hole_the_log_goes_on() {
+    let (mut bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four")], true);
+    bytes[seals[2].end as usize] ^= 1;
+    let saved = |end| {
+        let salvaged = salvage(&bytes, &entry, Bounds { end, before: None });
+        let holes: Vec<_> = salvaged.holes.iter().map(|hole| (hole.start, hole.end, hole.is_proven)).collect();
+        (salvaged.batches.iter().map(|batch| batch.sequence).collect::<Vec<_>>(), holes)
+    };
+    // The fourth proves the third, and stands where that ends.
+    let hole = (seals[2].end, seals[3].end, true);
+    assert_eq!(saved(None), (vec![1, 2, 4], vec![hole]));
+    assert_eq!(saved(Some(seals[4].end)), (vec![1, 2, 4], vec![hole]));
+    assert_eq!(saved(Some(seals[3].end)), (vec![1, 2], vec![hole]));
+}
+
+#[test]
+fn a_log_tells_its_first_sequence_as_long_as_anything_does() {
+    let (bytes, entry, seals) = written(&[(4, b"four"), (5, b"five")], false);
+    let without = |places: &[usize]| {
+        let mut bytes = bytes.clone();
+        places.iter().for_each(|at| bytes[*at] ^= 1);
+        first_sequence(&bytes, &entry)
+    };
+    let copies = [4096 + 20, 8192 + 20];
+    assert_eq!(without(&[]), Some(1), "as its activation says");
+    assert_eq!(without(&copies[..1]), Some(1));
+    assert_eq!(without(&copies), Some(4), "as its first frame says");
+    let first = FRAMES_START as usize;
+    assert_eq!(without(&[copies[0], copies[1], first]), Some(5));
+    assert_eq!(without(&[copies[0], copies[1], first, seals[1].end as usize]), None);
 }
