@@ -199,13 +199,13 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_told_from_damage() {
-        for (offset, patch) in [(0, &b"X"[..]), (4, &b"XXXX"[..])] {
+        for (offset, patch) in [(0, &b"X"[..]), (4, &b"NONE"[..])] {
             let error = Identity::decode(&resealed(offset, patch), FileKind::Log).unwrap_err();
             assert_eq!((error.offset(), error.to_string().contains("not a varvite log file")), (Some(0), true), "{error}");
             assert_eq!(Identity::kind_of(&resealed(offset, patch)), None);
         }
         // Whatever its checksum says.
-        let error = Identity::decode(&patched(&sample().encode(), 4, b"XXXX"), FileKind::Log).unwrap_err();
+        let error = Identity::decode(&patched(&sample().encode(), 4, b"NONE"), FileKind::Log).unwrap_err();
         assert_eq!(error.offset(), Some(0), "{error}");
         for kind in FileKind::ALL {
             let (number, file) = (u64::from(kind.has_number()), if kind.has_file_id() { FileId([1; 16]) } else { FileId::default() });

@@ -145,9 +145,9 @@ pub(crate) fn encode_page(database: FileId, holder: &Holder) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{HOLDER_OFFSET, Holder, LOCK_BYTES, POINT_OFFSET, PointSlot, SyncedPoint, encode_page};
-    use crate::format::Crc;
     use crate::format::identity::{FileKind, Identity};
     use crate::format::testing::{cuts, flips, hex};
+    use crate::format::{Crc, crc};
     use crate::types::FileId;
     use proptest::prelude::*;
 
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_slot_without_a_point_has_a_checksum_too() {
         let empty = SyncedPoint::encode_empty();
-        assert_eq!((&empty[..48], &empty[48..]), (&[0; 48][..], &crate::format::crc(&[0; 48]).to_le_bytes()[..]));
+        assert_eq!((&empty[..48], &empty[48..]), (&[0; 48][..], &crc(&[0; 48]).to_le_bytes()[..]));
     }
 
     #[test]

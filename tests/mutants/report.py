@@ -17,13 +17,14 @@ def key(name):
     return file, (crate / file).read_text().splitlines()[int(line) - 1].strip(), mutation
 
 
+KINDS = ("caught", "previously_caught", "missed", "timeout", "unviable")
 reasons = {}
 for line in listed.read_text().splitlines():
     if line and not line.startswith("#"):
         file, text, mutation, reason = line.split(" ¦ ")
         reasons[file, text, mutation] = reason
 
-names = {kind: [line for line in (out / f"{kind}.txt").read_text().splitlines() if line] for kind in ("caught", "missed", "timeout", "unviable")}
+names = {kind: [line for line in (out / f"{kind}.txt").read_text().splitlines() if line] for kind in KINDS}
 survivors = [(name, key(name)) for name in names["missed"]]
 unlisted = [(name, found) for name, found in survivors if found not in reasons]
 total = len(json.loads((out / "mutants.json").read_text()))
@@ -32,7 +33,7 @@ for name, found in unlisted:
 for found in reasons.keys() - {found for _, found in survivors}:
     print("caught, or gone:", " ¦ ".join(found))
 print(
-    f"{len(names['caught'])} caught, {len(names['timeout'])} ran too long, {len(names['unviable'])} do not build, {len(survivors)} survive, "
+    f"{len(names['previously_caught'])} done before, {len(names['caught'])} caught, {len(names['timeout'])} ran too long, {len(names['unviable'])} do not build, {len(survivors)} survive, "
     f"{len(unlisted)} of them without a reason; {total} tried last"
 )
 sys.exit(bool(unlisted))

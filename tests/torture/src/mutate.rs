@@ -1,5 +1,5 @@
 //! The targets of `fuzz/` without feedback: their committed corpora, changed at random, run at the speed of the engine, which libFuzzer's
-//! bookkeeping of what was reached halves and more. A case is a thousand inputs; all of it follows from the seed.
+//! bookkeeping of what was reached halves and more. A case is a thousand inputs; all of it follows from the seed and the committed corpus.
 
 use std::{fs, path::PathBuf};
 
