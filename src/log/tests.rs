@@ -185,6 +185,8 @@ fn what_is_salvaged_keeps_to_its_bounds() {
     assert_eq!(saved(Bounds { end: None, before: Some(3) }), [1, 2], "the later log begins with the third");
     assert_eq!(saved(Bounds { end: Some(seals[2].end), before: None }), [1, 2]);
     assert_eq!(saved(Bounds { end: Some(seals[2].end + 16), before: None }), [1, 2], "no batch reaches over the end");
+    let whole = salvage(&bytes, &entry, Bounds { end: Some(seals[1].end), before: None });
+    assert!(whole.holes.is_empty() && whole.cut_off.is_none(), "what stands behind a recorded end is void: {whole:?}");
 }
 
 /// Several frames, and a buffer that is not kept.
@@ -199,7 +201,8 @@ fn a_large_batch_is_one_batch() {
 
 #[test]
 fn proof_is_found_behind_any_damage() {
-    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four")], true);
+    // The last header begins with a zero, the low byte of its length.
+    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three"), (4, &[7; 256])], true);
     // Zeros are passed over in long runs, anything else in steps of eight.
     for (from, to, byte) in [(1, 2, 0_u8), (1, 3, 0), (1, 2, 0xFF), (0, 3, 0xFF), (0, 3, 0)] {
         let mut bytes = bytes.clone();
@@ -241,6 +244,20 @@ fn what_is_salvaged_stands_around_the_holes() {
         assert_eq!((batches, cut_off), (vec![1, 3, 4], None));
         assert_eq!(holes.first(), Some(&(seals[1].end, seals[2].end, false, highest)), "{holes:?}");
     }
+    // From the first frame on; nothing says that it was durable.
+    let (mut bytes, entry, seals) = buffered;
+    bytes[FRAMES_START as usize] ^= 1;
+    let holes = salvage(&bytes, &entry, Bounds { end: None, before: Some(5) }).holes;
+    assert_eq!(holes.first().map(|hole| (hole.start, hole.end, hole.is_proven)), Some((FRAMES_START, seals[1].end, false)));
+}
+
+#[test]
+fn what_is_cut_off_is_found_behind_zeros() {
+    // The third header begins with a zero, the low byte of its length.
+    let (mut bytes, entry, seals) = log(&[b"one", &[7; 100], &[8; 256], b"four"]);
+    bytes[seals[1].end as usize..seals[2].end as usize].fill(0);
+    let salvaged = salvage(&bytes, &entry, Bounds { end: None, before: None });
+    assert_eq!(salvaged.cut_off.map(|cut_off| (cut_off.offset, cut_off.sequences)), Some((seals[1].end, vec![3, 4])));
 }
 
 #[test]
@@ -264,12 +281,20 @@ fn verification_names_what_is_wrong_beside_the_frames() {
     // One copy of the activation record: damage once the log is known to have been in use, else a crash may have torn it.
     assert_eq!(damages(&[4096 + 20], settled).len(), 1);
     assert_eq!(damages(&[4096 + 20], last).len(), 1, "its frames prove that it was synced");
+    // Records of another log that has the same file id.
+    let disk = SimulatedDisk::new(1);
+    assert!(SpareLog::create(&disk, FileId::default(), 9, FileId::default()).unwrap().activate(None, 1).is_ok());
+    let mut other = bytes.clone();
+    other[4096..12_288].copy_from_slice(&disk.read_all(&log_name(9)).unwrap()[4096..12_288]);
+    let found: Vec<_> = verify(&other, FileId::default(), &entry, settled).iter().map(ToString::to_string).collect();
+    assert!(found.len() == 2 && found.iter().all(|damage| damage.contains("of another log")), "{found:?}");
     let (bytes, entry, _) = log(&[b"one"]);
     let mut torn = bytes.clone();
     torn[4096 + 20] ^= 1;
     assert!(verify(&torn, FileId::default(), &entry, last).is_empty());
     assert_eq!(verify(&torn, FileId::default(), &entry, role(LogEnd::Tail, true)).len(), 1);
     torn[4096..4096 + 64].fill(0);
+    assert!(verify(&torn, FileId::default(), &entry, last).is_empty(), "lost with the crash that came before its sync");
     let damages = verify(&torn, FileId::default(), &entry, role(LogEnd::Tail, true));
     assert!(damages.len() == 1 && damages[0].offset() == Some(4096) && damages[0].to_string().contains("missing"), "{damages:?}");
     // Behind the end everything is void.
@@ -299,6 +324,15 @@ fn a_writer_knows_its_log() {
     assert_eq!(writer.seal().end, writer.end());
     writer.sync().unwrap();
     assert_eq!(writer.synced(), writer.end());
+}
+
+#[test]
+fn a_log_that_is_just_full_does_not_grow() {
+    let disk = SimulatedDisk::new(1);
+    let mut writer = writer(&disk);
+    let body = vec![7; (256 << 10) - FRAMES_START as usize - FRAME_HEADER_BYTES];
+    assert!(writer.append(std::iter::once((1, &*body))).is_ok());
+    assert_eq!((writer.end(), writer.allocated()), (256 << 10, 256 << 10));
 }
 
 /// From 256 KiB on by twice the step before, up to 8 MiB; by more for a batch that needs it.
@@ -374,6 +408,11 @@ fn behind_the_last_hole_the_log_goes_on() {
     };
     // The fourth proves the third, and stands where that ends.
     let hole = (seals[2].end, seals[3].end, true);
+    // What stands behind a hole says nothing of what is lost in it.
+    let mut both = bytes.clone();
+    both[seals[3].end as usize + 32] ^= 1;
+    let holes = salvage(&both, &entry, Bounds { end: None, before: None }).holes;
+    assert_eq!(holes.iter().map(|hole| (hole.start, hole.end, hole.highest)).collect::<Vec<_>>(), [(hole.0, hole.1, 0)]);
     assert_eq!(saved(None), (vec![1, 2, 4], vec![hole]));
     assert_eq!(saved(Some(seals[4].end)), (vec![1, 2, 4], vec![hole]));
     assert_eq!(saved(Some(seals[3].end)), (vec![1, 2], vec![hole]));

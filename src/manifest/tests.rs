@@ -137,6 +137,14 @@ fn a_publication_that_fails_for_space_has_changed_nothing() {
 }
 
 #[test]
+fn a_creation_beside_files_of_others_needs_no_floor() {
+    let disk = SimulatedDisk::new(1);
+    disk.write_all("notes", b"mine").unwrap();
+    create(&disk, 7);
+    assert_eq!(floor_of(&disk), (1, 0));
+}
+
+#[test]
 fn a_creation_replaces_what_an_unfinished_one_left_and_nothing_else() {
     let disk = SimulatedDisk::new(1);
     create(&disk, 7);
@@ -235,6 +243,12 @@ fn damage_of_floor_says_what_mends_it() {
     assert!(used.len() == 1 && used[0].contains("power cut"), "{used:?}");
     let longer = told(&|disk| disk.truncate(FLOOR, FLOOR_BYTES as u64 + 5).unwrap()).unwrap();
     assert!(longer.len() == 1 && longer[0].contains(&format!("{} bytes long", FLOOR_BYTES + 5)), "{longer:?}");
+    assert!(!longer[0].contains("opening for writing"), "that cuts nothing: {longer:?}");
+    // Generation 4 stands in the first slot.
+    let (disk, _) = published(7, 3);
+    disk.corrupt(FLOOR, 200, 1).unwrap();
+    let behind = load(&disk).unwrap().unwrap().damages;
+    assert!(behind.len() == 1 && behind[0].to_string().contains("twice"), "{behind:?}");
     assert!(told(&|disk| disk.truncate(FLOOR, SLOT_BYTES as u64).unwrap()).is_ok());
     let short = told(&|disk| disk.truncate(FLOOR, SLOT_BYTES as u64 - 1).unwrap()).unwrap_err();
     assert!(short.file() == Some(FLOOR) && short.to_string().contains("4095 bytes long instead of"), "{short}");
@@ -268,7 +282,7 @@ fn a_survey_tells_damage_from_what_keeps_from_reading() {
     floorless.delete(FLOOR).unwrap();
     let seen = survey(&floorless, &floorless.list().unwrap());
     assert!(seen.manifest.is_some() && seen.files == 1 && seen.damages.iter().all(|damage| damage.file() == Some(FLOOR)), "{seen:?}");
-    assert_eq!(seen.damages.len(), 1);
+    assert!(seen.damages.len() == 1 && seen.damages[0].to_string().contains("a lost manifest would go unnoticed"), "{seen:?}");
     disk.delete(&manifest_name(3)).unwrap();
     let seen = survey(&disk, &disk.list().unwrap());
     assert!(seen.manifest.is_none() && seen.damages.len() == 1, "{seen:?}");

@@ -299,6 +299,41 @@ fn repeated_and_unordered_entries_are_refused() {
     }
 }
 
+#[test]
+fn every_row_of_a_segment_may_be_dead() {
+    let mut manifest = sample();
+    let entry = manifest.collections[0].runs[0][0].kills.as_mut().unwrap();
+    entry.count = 100;
+    entry.len = kills::block_bytes(100, 100) as u32;
+    manifest.check().unwrap();
+}
+
+#[test]
+fn counters_keep_room_to_count_on() {
+    type Counter = fn(&mut Manifest) -> &mut u64;
+    let counters: [(&str, Counter); 4] = [
+        ("number", |manifest| &mut manifest.number),
+        ("flushed_through", |manifest| &mut manifest.flushed_through),
+        ("next_file", |manifest| &mut manifest.next_file),
+        ("next_segment", |manifest| &mut manifest.next_segment),
+    ];
+    let highest = u64::MAX - (1 << 32);
+    for (name, counter) in counters {
+        let mut manifest = sample();
+        *counter(&mut manifest) = highest;
+        manifest.check().unwrap();
+        for beyond in [highest + 1, u64::MAX] {
+            *counter(&mut manifest) = beyond;
+            let error = manifest.check().unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} {beyond} is beyond")), "{error}");
+        }
+    }
+    let last = Manifest { next_collection: u32::MAX - 1, ..sample() };
+    last.check().unwrap();
+    let error = Manifest { next_collection: u32::MAX, ..last }.check().unwrap_err().to_string();
+    assert!(error.contains("no collection id is left"), "{error}");
+}
+
 /// Numbers that keep all the rules: files at 3i + 1, logs at 3i + 2, segments of both kinds in turn.
 fn consistent(
     logs: &[Option<(u32, u32)>],

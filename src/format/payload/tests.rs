@@ -55,6 +55,16 @@ fn parts_are_read_alone() {
     assert_eq!(document(&bytes_of(&empty_text)).unwrap(), Some(""), "an empty text is not none");
 }
 
+/// One key of one byte with a truth: five bytes.
+#[test]
+fn as_many_keys_are_read_as_there_is_room_for() {
+    let payload = Payload { metadata: [("a", Value::Bool(true))].into_iter().collect(), ..Payload::default() };
+    let bytes = bytes_of(&payload);
+    assert_eq!(decode(&bytes).unwrap(), payload);
+    let error = decode(&patched(&bytes, 5, &[2])).unwrap_err();
+    assert!(error.offset() == Some(5) && error.to_string().contains("2 metadata keys in 5 bytes"), "{error}");
+}
+
 /// A payload has no checksum of its own: what passes is the one way to write what it says.
 #[test]
 fn damage_is_survived_and_nothing_is_read_leniently() {
