@@ -146,10 +146,10 @@ impl Error {
         self
     }
 
-    /// A sync that failed for another reason than missing space: nothing that the device says can be relied on from here.
+    /// Of a failed sync: nothing that the device says can be relied on from here.
     #[must_use]
     pub(crate) fn of_sync(mut self) -> Self {
-        self.0.failed_sync = self.0.kind != ErrorKind::NoSpace;
+        self.0.failed_sync = true;
         self
     }
 

@@ -420,6 +420,35 @@ fn a_failed_sync_of_a_file_that_is_given_up_poisons_too() {
     assert!(failed > 10, "only {failed} syncs of a flush failed");
 }
 
+/// Simpler rule: missing space changes nothing, so go on. At a sync it is found too late: what was not placed may be gone from the cache, and the
+/// next sync of the same names or bytes says that all is well.
+#[test]
+fn a_sync_that_finds_no_space_is_a_failed_sync() {
+    let run = || {
+        let (disk, db, docs) = fresh(calm());
+        docs.insert("durable", &[1.0, 1.0]).unwrap();
+        (disk, db, docs)
+    };
+    let (disk, db, _docs) = run();
+    let before = disk.operations();
+    disk.record_trace(true);
+    db.flush().unwrap();
+    let is_sync = |kind| matches!(kind, OperationKind::SyncData | OperationKind::SyncNames);
+    let syncs: Vec<u64> =
+        disk.trace().iter().filter(|operation| is_sync(operation.kind)).map(|operation| operation.number - before).collect();
+    assert!(syncs.len() > 3, "{syncs:?}");
+    for operation in syncs {
+        for errno in [28, 122] {
+            let (disk, db, docs) = run();
+            disk.inject(disk.operations() + operation, Fault::Errno(errno));
+            let error = db.flush().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "operation {operation}: {error}");
+            let error = docs.insert("x", &[2.0, 2.0]).map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Poisoned, "operation {operation}: {error}");
+        }
+    }
+}
+
 /// Simpler rule: checksum each frame by itself. Then a frame of a recycled file, or of another log, that happens to carry the next sequence is
 /// replayed as news.
 #[test]

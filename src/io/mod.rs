@@ -50,7 +50,7 @@ pub trait Storage: Any + Debug + Send + Sync {
     /// Removes a name. Open files stay readable.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes all names created and removed before durable.
+    /// Makes all names created and removed before durable. Like that of [`WriteFile::sync_data`], its error is never one of missing space.
     fn sync_names(&self) -> io::Result<()>;
 
     /// Takes the writer's lock on a file (created if absent) until the result is dropped, or fails with `WouldBlock`.
@@ -131,8 +131,18 @@ pub trait WriteFile: Debug + Send + Sync {
     /// Shortens (or, with zeros, lengthens) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Makes all bytes and the length durable (not the name). After an error nothing is known about what is durable.
+    /// Makes all bytes and the length durable (not the name). After an error nothing is known about what is durable, so that it is never
+    /// `StorageFull` or `QuotaExceeded`: those say that nothing has changed, and that trying again may help.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// The error of a sync. A file system that places data late finds only here that it has no space; what it could not place may be gone from its
+/// cache, and a second sync would not miss it.
+pub(crate) fn failed_sync(source: io::Error) -> io::Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(format!("a sync found no space: {source}")),
+        _ => source,
+    }
 }
 
 /// A file being read.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    io::{Bytes, ReadFile, WriteFile},
+    io::{Bytes, ReadFile, WriteFile, failed_sync},
     sync::Arc,
 };
 
@@ -36,7 +36,7 @@ impl WriteFile for RegularFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.sync_data().map_err(failed_sync)
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, publish, publish::check_name};
+use super::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, failed_sync, publish, publish::check_name};
 use crate::{
     error::NotAFile,
     sync::{Arc, Mutex},
@@ -164,7 +164,7 @@ impl Storage for Directory {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        self.directory.sync_all().map_err(failed_sync)
     }
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {

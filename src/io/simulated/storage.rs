@@ -2,7 +2,7 @@ use std::{any::Any, io, process};
 
 use super::{Shared, SimulatedDisk, fault::OperationKind, state::State};
 use crate::{
-    io::{Bytes, Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, publish},
+    io::{Bytes, Environment, FileInfo, Lock, ReadFile, Storage, WriteFile, failed_sync, publish},
     sync::Arc,
 };
 
@@ -68,7 +68,7 @@ impl Storage for SimulatedDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        self.shared.run(State::sync_names)
+        self.shared.run(State::sync_names).map_err(failed_sync)
     }
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
@@ -161,7 +161,7 @@ impl WriteFile for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.shared.run(|state| state.sync_data(self.target()))
+        self.shared.run(|state| state.sync_data(self.target())).map_err(failed_sync)
     }
 }
 

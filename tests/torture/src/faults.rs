@@ -84,7 +84,7 @@ impl Site {
 
     /// At a sync.
     fn poisons(&self) -> bool {
-        !self.is_transient() && !matches!(self.kind, Kind::Full | Kind::Errno(libc::ENOSPC | libc::EDQUOT))
+        !self.is_transient() && !matches!(self.kind, Kind::Full)
     }
 
     fn inject(&self, disk: &SimulatedDisk, at: u64) {
@@ -280,8 +280,7 @@ impl Run {
                     self.settle(step, &error, known);
                 }
             }
-            // A failed sync of an open handle: nothing is acknowledged any more. What opens or closes has no handle left to poison; a file for
-            // which the sync finds no space is given up.
+            // A failed sync of an open handle: nothing is acknowledged any more. What opens or closes has no handle left to poison.
             if self.place.on_sync && self.site.poisons() && self.fired() && !fired_before && !matches!(step, Step::Reopen) {
                 self.must_be_poisoned(step);
             }
