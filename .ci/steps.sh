@@ -196,7 +196,11 @@ bans() {
 # docs/reliability.md.
 torture() {
     local said budget=${!#}
-    said=$(cargo run -p varvite-torture -- "${@:1:$#-1}" --seed 1 --budget "${TORTURE_BUDGET:-$budget}" --json)
+    said=$(cargo run -p varvite-torture -- "${@:1:$#-1}" --seed 1 --budget "${TORTURE_BUDGET:-$budget}" --json) || {
+        # What was found, and how to see it again.
+        printf '%s\n' "$said"
+        return 1
+    }
     printf '%s\n' "$said"
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }

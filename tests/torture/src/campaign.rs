@@ -161,6 +161,11 @@ impl Campaign {
         }
     }
 
+    /// A part of the layer cannot run here; the figures name the others.
+    pub fn leave_out(&self, part: &str, why: &str) {
+        self.bar.suspend(|| eprintln!("SKIPPED: {part}: {why}"));
+    }
+
     /// The layer cannot run here; nothing is counted.
     pub fn skip(&self, why: String) {
         *self.skipped.lock().unwrap() = Some(why);
@@ -174,12 +179,29 @@ impl Campaign {
     }
 }
 
+/// Why a replay showed nothing, or what it showed.
+#[derive(Debug)]
+pub enum Replayed {
+    /// The layer cannot run here.
+    Skipped(String),
+    /// There is no such case.
+    Usage(String),
+    Violation(String),
+}
+
+/// What was caught is a violation; the rest is said where it comes from.
+impl From<String> for Replayed {
+    fn from(what: String) -> Self {
+        Self::Violation(what)
+    }
+}
+
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs one layer and tells what came of it.
-pub fn run(layer: &str, common: &Common, replay: fn(&str) -> Result<String, String>, explore: impl Fn(&Campaign)) -> ExitCode {
+pub fn run(layer: &str, common: &Common, replay: fn(&str) -> Result<String, Replayed>, explore: impl Fn(&Campaign)) -> ExitCode {
     quiet::keep_panics();
     if let Some(case) = &common.replay {
         return match replay(case) {
@@ -187,9 +209,17 @@ pub fn run(layer: &str, common: &Common, replay: fn(&str) -> Result<String, Stri
                 println!("{layer} {case}: {told}");
                 ExitCode::SUCCESS
             }
-            Err(what) => {
+            Err(Replayed::Violation(what)) => {
                 println!("{layer} {case}: VIOLATION\n{what}");
                 ExitCode::FAILURE
+            }
+            Err(Replayed::Skipped(why)) => {
+                println!("SKIPPED: {layer}: {why}");
+                ExitCode::SUCCESS
+            }
+            Err(Replayed::Usage(what)) => {
+                eprintln!("torture: {what}");
+                ExitCode::from(2)
             }
         };
     }

@@ -10,7 +10,7 @@ use varvite::{
 };
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     preload::Calls,
     quiet::caught,
     support::{
@@ -176,20 +176,22 @@ pub fn judge(campaign: &Campaign, case: String, run: impl Fn() -> Run) {
     }
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
+pub fn replay(case: &str) -> Result<String, Replayed> {
     let parts: Vec<&str> = case.split('/').collect();
-    let [seed, at, name] = parts[..] else { return Err(format!("{case:?} is not SEED/OPERATION/FAULT")) };
-    let (Ok(seed), Ok(at)) = (seed.parse(), at.parse::<u64>()) else { return Err(format!("{case:?} is not SEED/OPERATION/FAULT")) };
+    let wrong = || Replayed::Usage(format!("{case:?} is not SEED/OPERATION/FAULT"));
+    let [seed, at, name] = parts[..] else { return Err(wrong()) };
+    let (Ok(seed), Ok(at)) = (seed.parse(), at.parse::<u64>()) else { return Err(wrong()) };
     let (operations, ..) = caught(|| dry_run(seed))?;
     if name == "full" {
         let told = caught(|| Run::new(seed, at, Place::default(), Site::full(at).1).whole())?;
         return Ok(format!("{told:?}; 0 violations"));
     }
-    let operation = operations.get(at as usize).ok_or_else(|| format!("the workload has only {} operations", operations.len()))?;
+    let beyond = || Replayed::Usage(format!("the workload has only {} operations", operations.len()));
+    let operation = operations.get(at as usize).ok_or_else(beyond)?;
     let site = sites(operation.kind)
         .into_iter()
         .find(|site| site.label() == name)
-        .ok_or_else(|| format!("a {:?} cannot meet {name}", operation.kind))?;
+        .ok_or_else(|| Replayed::Usage(format!("a {:?} cannot meet {name}", operation.kind)))?;
     let told = caught(|| Run::new(seed, at, Place::of(operation), site).whole())?;
     Ok(format!("{:?} of {:?}: {told:?}; 0 violations", operation.kind, operation.name))
 }

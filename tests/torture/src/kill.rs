@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     quiet::caught,
     support::kill::{Counts, campaign as kills},
 };
@@ -25,9 +25,9 @@ pub fn explore(campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
-    let seed = case.parse().map_err(|_| format!("{case:?} is not the seed of a database"))?;
-    caught(|| rounds(seed, 5 * ROUNDS)).map(|counts| format!("{counts:?}; 0 violations"))
+pub fn replay(case: &str) -> Result<String, Replayed> {
+    let seed = case.parse().map_err(|_| Replayed::Usage(format!("{case:?} is not the seed of a database")))?;
+    Ok(caught(|| rounds(seed, 5 * ROUNDS)).map(|counts| format!("{counts:?}; 0 violations"))?)
 }
 
 fn rounds(seed: u64, rounds: u64) -> Counts {

@@ -30,11 +30,16 @@ mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
+#[cfg(not(shuttle))]
+use campaign::Replayed;
 use campaign::{Common, run};
 use clap::{Args, Parser, Subcommand};
 
 #[global_allocator]
 static COUNTING: support::counting::Counting = support::counting::Counting;
+
+#[cfg(not(shuttle))]
+const UNBUILT: &str = "built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...";
 
 /// Tries to make varvite lose or falsify data. Exit codes: 0 nothing found (or SKIPPED), 1 a promise is broken, 2 usage.
 #[derive(Parser)]
@@ -111,12 +116,9 @@ fn main() -> ExitCode {
         #[cfg(shuttle)]
         Layer::Schedules(common) => run("schedules", &common, schedules::replay, schedules::explore),
         #[cfg(not(shuttle))]
-        Layer::Schedules(common) => run(
-            "schedules",
-            &common,
-            |_| Err("not built for it".to_owned()),
-            |campaign| campaign.skip("built without it: RUSTFLAGS='--cfg shuttle' cargo run --target-dir target/shuttle ...".to_owned()),
-        ),
+        Layer::Schedules(common) => {
+            run("schedules", &common, |_| Err(Replayed::Skipped(UNBUILT.to_owned())), |campaign| campaign.skip(UNBUILT.to_owned()))
+        }
         Layer::Corrupt(common) => run("corrupt", &common, corrupt::replay, corrupt::explore),
         Layer::Mutate { target, common } => run(target.layer(), &common, mutate::replay, |campaign| mutate::explore(target, campaign)),
         Layer::Ledger { file } => ledger::print(&file),

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use varvite::fuzzing;
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     quiet::caught,
     support::Random,
 };
@@ -101,14 +101,15 @@ pub fn explore(target: Target, campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
+pub fn replay(case: &str) -> Result<String, Replayed> {
     let parts: Vec<&str> = case.split('/').collect();
-    let &[target, seed, index] = &*parts else { return Err(format!("{case:?} is not TARGET/SEED/INDEX")) };
-    let target = Target::from_str(target, false)?;
-    let (Ok(seed), Ok(index)) = (seed.parse(), index.parse()) else { return Err(format!("{case:?} is not TARGET/SEED/INDEX")) };
+    let wrong = || Replayed::Usage(format!("{case:?} is not TARGET/SEED/INDEX"));
+    let &[target, seed, index] = &*parts else { return Err(wrong()) };
+    let target = Target::from_str(target, false).map_err(Replayed::Usage)?;
+    let (Ok(seed), Ok(index)) = (seed.parse(), index.parse()) else { return Err(wrong()) };
     let input = input(target, &target.corpus(), seed, index);
     let told = format!("input {}", input.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    caught(|| run(target, &input)).map(|()| told.clone()).map_err(|what| format!("{what}\n{told}"))
+    Ok(caught(|| run(target, &input)).map(|()| told.clone()).map_err(|what| format!("{what}\n{told}"))?)
 }
 
 fn run(target: Target, input: &[u8]) {

@@ -11,7 +11,7 @@ mod plan;
 use std::time::Duration;
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     quiet::caught,
     support::{
         counting::peak_of,
@@ -46,13 +46,13 @@ pub fn explore(campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
-    let number = case.parse().map_err(|_| format!("{case:?} is not the number of a case"))?;
+pub fn replay(case: &str) -> Result<String, Replayed> {
+    let number = case.parse().map_err(|_| Replayed::Usage(format!("{case:?} is not the number of a case")))?;
     let plan = Plan::new();
     let mut benches: Vec<Limits<'_>> = plan.subjects.iter().map(Limits::new).collect();
     let mut told = Told::default();
     caught(|| try_case(&plan, &mut benches, number, &mut told))?;
-    if told.wrong.is_empty() { Ok(format!("{:?}; 0 violations", told.counts)) } else { Err(told.wrong.join("\n")) }
+    if told.wrong.is_empty() { Ok(format!("{:?}; 0 violations", told.counts)) } else { Err(told.wrong.join("\n").into()) }
 }
 
 /// What a case came to.

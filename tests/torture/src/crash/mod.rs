@@ -10,7 +10,7 @@ mod plans;
 use varvite::io::simulated::{Fault, SimulatedDisk};
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     quiet::caught,
     support::{
         Random,
@@ -39,13 +39,13 @@ pub fn explore(campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
+pub fn replay(case: &str) -> Result<String, Replayed> {
     let (seed, path) = case.split_once('/').unwrap_or((case, ""));
-    let seed = seed.parse().map_err(|_| format!("{case:?} does not start with the seed of a workload"))?;
+    let seed = seed.parse().map_err(|_| Replayed::Usage(format!("{case:?} does not start with the seed of a workload")))?;
     let mut told = Vec::new();
     caught(|| workload(seed, &mut |points, legal| told.extend(explore::replay(seed, points, legal, path))))?;
     match told.into_iter().collect::<Result<Vec<String>, String>>()? {
-        told if told.is_empty() && !path.is_empty() => Err(format!("the workload {seed} has no such operation")),
+        told if told.is_empty() && !path.is_empty() => Err(Replayed::Usage(format!("the workload {seed} has no such operation"))),
         told => Ok(told.join("; ") + "; 0 violations"),
     }
 }

@@ -14,7 +14,7 @@ mod states;
 use std::{fs, path::Path, process::Command, sync::Mutex, time::Duration};
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     powercut::{mount, writer::WRITERS},
     quiet::caught,
     support::Random,
@@ -40,12 +40,12 @@ pub fn explore(campaign: &Campaign) {
         Ok(bench) => bench,
         Err(why) => return campaign.skip(why),
     };
-    let flavors: Vec<Flavor> = FLAVORS.into_iter().filter(|flavor| mount::can_make(flavor.kind())).collect();
+    let kinds = bench.place.kinds(|kind, why| campaign.leave_out(&format!("device {}", kind.name()), why));
+    let flavors: Vec<Flavor> = FLAVORS.into_iter().filter(|flavor| kinds.contains(&flavor.kind())).collect();
     if flavors.is_empty() {
-        return campaign.skip("neither mkfs.ext4 nor mkfs.xfs is here".to_owned());
+        return campaign.skip("neither ext4 nor XFS can be made and mounted".to_owned());
     }
     let watch = Watch::start("device", HUNG_AFTER);
-    // A file system that is not there is not counted; the figures name the others.
     let turn = Mutex::new(0_usize);
     // Most of the time a mount waits for the kernel.
     campaign.on_threads(2 * processors().min(2), |campaign| {
@@ -62,20 +62,20 @@ pub fn explore(campaign: &Campaign) {
 }
 
 /// A case is a seed with its file system, which is tried as a whole, or one image that was kept.
-pub fn replay(case_: &str) -> Result<String, String> {
-    let bench = Bench::enter()?;
+pub fn replay(case_: &str) -> Result<String, Replayed> {
+    let bench = Bench::enter().map_err(Replayed::Skipped)?;
     let parsed = case_.split_once('/').and_then(|(flavor, seed)| Some((Flavor::named(flavor)?, seed.parse().ok()?)));
     let Some((flavor, seed)) = parsed else {
-        let crash = Crash::load(case_)?;
+        let crash = Crash::load(case_).map_err(Replayed::Usage)?;
         let directory = bench.place.directory.join("replay");
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        return caught(|| Examiner::new(crash.image.bytes(), &directory).examine(&crash))
-            .map(|found| format!("batches of each writer: {found:?}; 0 violations"));
+        let found = caught(|| Examiner::new(crash.image.bytes(), &directory).examine(&crash))?;
+        return Ok(format!("batches of each writer: {found:?}; 0 violations"));
     };
     let watch = Watch::start("device", HUNG_AFTER);
     match case(None, &watch, &bench, flavor, seed).pop() {
         None => Ok("0 violations".to_owned()),
-        Some((case, what)) => Err(format!("{case}: {what}")),
+        Some((case, what)) => Err(format!("{case}: {what}").into()),
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use varvite::{Background, Database, Options};
 
 use crate::{
-    campaign::Campaign,
+    campaign::{Campaign, Replayed},
     quiet::caught,
     support::{
         Random,
@@ -37,11 +37,10 @@ pub fn explore(campaign: &Campaign) {
         Ok(place) => place,
         Err(why) => return campaign.skip(why),
     };
-    let kinds: Vec<Kind> = [Kind::Ext4, Kind::Xfs].into_iter().filter(|kind| mount::can_make(*kind)).collect();
+    let kinds = place.kinds(|kind, why| campaign.leave_out(&format!("powercut {}", kind.name()), why));
     if kinds.is_empty() {
-        return campaign.skip("neither mkfs.ext4 nor mkfs.xfs is here".to_owned());
+        return campaign.skip("neither ext4 nor XFS can be made and mounted".to_owned());
     }
-    // A file system that is not there is not counted; the figures name the others.
     let turn = Mutex::new(0_usize);
     campaign.on_threads(kinds.len(), |campaign| {
         while let Some(seed) = campaign.next_case() {
@@ -58,15 +57,14 @@ pub fn explore(campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
+pub fn replay(case: &str) -> Result<String, Replayed> {
     let parsed = case.split_once('/').and_then(|(kind, seed)| {
         let kind = [Kind::Ext4, Kind::Xfs].into_iter().find(|known| known.name() == kind)?;
         Some((kind, seed.parse().ok()?))
     });
-    let (kind, seed) = parsed.ok_or_else(|| format!("{case:?} is not ext4/SEED or xfs/SEED"))?;
-    mount::enter_namespace()?;
-    let place = Place::new().map_err(|error| error.to_string())?;
-    caught(|| file_system(None, &place, kind, seed, 5 * CUTS)).map(|()| format!("{} cuts; 0 violations", 5 * CUTS))
+    let (kind, seed) = parsed.ok_or_else(|| Replayed::Usage(format!("{case:?} is not ext4/SEED or xfs/SEED")))?;
+    let place = mount::enter_namespace().and_then(|()| Place::new().map_err(|error| error.to_string())).map_err(Replayed::Skipped)?;
+    Ok(caught(|| file_system(None, &place, kind, seed, 5 * CUTS)).map(|()| format!("{} cuts; 0 violations", 5 * CUTS))?)
 }
 
 fn file_system(campaign: Option<&Campaign>, place: &Place, kind: Kind, seed: u64, cuts: u64) {

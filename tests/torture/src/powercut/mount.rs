@@ -46,11 +46,6 @@ pub fn enter_namespace() -> Result<(), String> {
     Err(command.exec().to_string())
 }
 
-/// Whether a file system can be made here.
-pub fn can_make(kind: Kind) -> bool {
-    run(&[&format!("mkfs.{}", kind.name()), "-V"]).unwrap_or(false)
-}
-
 fn run(words: &[&str]) -> io::Result<bool> {
     let output = Command::new(words[0]).args(&words[1..]).output()?;
     Ok(output.status.success())
@@ -77,6 +72,15 @@ impl Place {
         fs::create_dir_all(&directory)?;
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=80%", "varvite-torture"]).arg(&directory))?;
         Ok(Self { directory })
+    }
+
+    /// The file systems that can be made and mounted here; tells of the others why not.
+    pub fn kinds(&self, missing: impl Fn(Kind, &str)) -> Vec<Kind> {
+        let is_there = |kind: &Kind| {
+            let tried = self.disk(*kind, &format!("probe-{}", kind.name()));
+            tried.inspect_err(|error| missing(*kind, &error.to_string())).is_ok()
+        };
+        [Kind::Ext4, Kind::Xfs].into_iter().filter(is_there).collect()
     }
 
     pub fn disk(&self, kind: Kind, name: &str) -> io::Result<Disk> {

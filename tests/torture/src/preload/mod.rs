@@ -16,7 +16,7 @@ use varvite::io::{
 };
 
 use crate::{
-    campaign::{Campaign, Common, processors, run},
+    campaign::{Campaign, Common, Replayed, processors, run},
     faults::{Place, Run, judge, sites, workload},
     quiet::caught,
     support::machine::{Machine, options},
@@ -174,14 +174,17 @@ fn explore(campaign: &Campaign) {
     });
 }
 
-fn replay(case: &str) -> Result<String, String> {
-    let wrong = || format!("{case:?} is not SEED/CALL/FAULT");
+fn replay(case: &str) -> Result<String, Replayed> {
+    let wrong = || Replayed::Usage(format!("{case:?} is not SEED/CALL/FAULT"));
     let parts: Vec<&str> = case.split('/').collect();
     let [seed, at, name] = parts[..] else { return Err(wrong()) };
     let (seed, at) = (seed.parse().map_err(|_| wrong())?, at.parse::<u64>().map_err(|_| wrong())?);
     let calls = caught(|| dry_run(seed))?;
-    let kind = *calls.get(at as usize).ok_or_else(|| format!("the workload has only {} calls", calls.len()))?;
-    let site = sites(kind).into_iter().find(|site| site.label() == name).ok_or_else(|| format!("a {kind:?} cannot meet {name}"))?;
+    let kind = *calls.get(at as usize).ok_or_else(|| Replayed::Usage(format!("the workload has only {} calls", calls.len())))?;
+    let site = sites(kind)
+        .into_iter()
+        .find(|site| site.label() == name)
+        .ok_or_else(|| Replayed::Usage(format!("a {kind:?} cannot meet {name}")))?;
     let place = tempfile::tempdir().unwrap();
     let where_it_fails = Place { on_sync: kind == OperationKind::SyncData };
     let told = caught(|| Run::below(seed, at, where_it_fails, site, machine(seed, place.path())).whole())?;

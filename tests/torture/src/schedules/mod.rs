@@ -17,7 +17,7 @@ use std::sync::{
 };
 
 use crate::{
-    campaign::{Campaign, processors},
+    campaign::{Campaign, Replayed, processors},
     quiet::caught,
 };
 
@@ -38,9 +38,9 @@ pub fn explore(campaign: &Campaign) {
     });
 }
 
-pub fn replay(case: &str) -> Result<String, String> {
-    let seed = case.parse().map_err(|_| format!("{case:?} is not the seed of a workload"))?;
-    run(seed).map(|figures| format!("{figures:?}; 0 violations"))
+pub fn replay(case: &str) -> Result<String, Replayed> {
+    let seed = case.parse().map_err(|_| Replayed::Usage(format!("{case:?} is not the seed of a workload")))?;
+    Ok(run(seed).map(|figures| format!("{figures:?}; 0 violations"))?)
 }
 
 /// What the schedules of a case did.
