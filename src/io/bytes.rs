@@ -105,17 +105,18 @@ pub(crate) fn f32s_as_bytes(elements: &[f32]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<u8>(), std::mem::size_of_val(elements)) }
 }
 
-/// Asks the processor to bring the cache line at an offset near. Only a hint: outside of the bytes it does nothing.
+/// Asks the processor to bring the first `len` bytes near, as far as there are so many. Only a hint.
 #[inline]
-pub(crate) fn prefetch(bytes: &[u8], offset: usize) {
+pub(crate) fn prefetch(bytes: &[u8], len: usize) {
+    let bytes = bytes.get(..len).unwrap_or(bytes);
     #[cfg(target_arch = "x86_64")]
-    if let Some(line) = bytes.get(offset) {
+    for line in bytes.chunks(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the instruction is part of the baseline; it loads nothing that the program could see and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _no_hint = (bytes, offset);
+    let _no_hint = bytes;
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_prefetch_changes_nothing_wherever_it_points() {
         let bytes = Bytes::copy_of(&[7; 100]);
-        [0, 99, 100, usize::MAX].into_iter().for_each(|offset| prefetch(&bytes, offset));
+        [0, 1, 99, 100, usize::MAX].into_iter().for_each(|len| prefetch(&bytes, len));
         prefetch(&[], 0);
         assert!(bytes.iter().all(|byte| *byte == 7));
     }

@@ -77,6 +77,10 @@ impl Memtable {
     }
 
     pub(crate) fn get(&self, collection: CollectionId, id: &[u8], at: Sequence) -> Lookup {
+        // What a reader may see was counted before its sequence was published.
+        if self.versions.load(Ordering::Relaxed) == 0 {
+            return Lookup::Absent;
+        }
         match self.table(collection).and_then(|table| table.get(id, at)) {
             None => Lookup::Absent,
             Some(row) if row.is_visible(at) => Lookup::Row(row),

@@ -4,7 +4,7 @@ use super::{
     Row,
     source::{Bounds, Source},
 };
-use crate::{error::Result, types::CollectionId, version::Reading};
+use crate::{error::Result, sync::Arc, types::CollectionId, version::Reading};
 
 /// The records of a collection in ascending order of their ids, as they were when the iterator was made; from either end.
 ///
@@ -52,8 +52,9 @@ impl Rows {
         for memtable in view.memtables() {
             sources.push(Source::memtable(memtable.clone(), self.collection, self.bounds.clone(), at, reverse));
         }
+        let bounds = Arc::new(self.bounds.clone());
         for run in self.reading.version(self.collection).iter().flat_map(|version| &version.runs) {
-            sources.push(Source::run(run, self.bounds.clone(), at, reverse));
+            sources.push(Source::run(run, &bounds, at, reverse));
         }
         sources
     }

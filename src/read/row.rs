@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use crate::{
     error::Result,
     format::payload,
-    io::{Bytes, bytes::as_f32s},
     memtable::MemRow,
+    segment::RowBytes,
     sync::Arc,
     types::{Metadata, Ordinal, Payload, Record},
     version::LiveSegment,
@@ -30,7 +30,6 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Row {
-    vector: Bytes,
     place: Place,
 }
 
@@ -40,25 +39,35 @@ type Id = SmallVec<[u8; 32]>;
 #[derive(Clone)]
 enum Place {
     Memtable(MemRow),
-    Segment { live: Arc<LiveSegment>, row: u32, id: Id },
+    /// `copy` holds the vector where the file is not mapped.
+    Segment {
+        live: Arc<LiveSegment>,
+        row: u32,
+        id: Id,
+        copy: Option<RowBytes>,
+    },
 }
 
 impl Row {
     pub(crate) fn in_memtable(row: MemRow) -> Self {
-        Self { vector: row.vector_bytes(), place: Place::Memtable(row) }
+        Self { place: Place::Memtable(row) }
     }
 
     pub(crate) fn in_segment(live: Arc<LiveSegment>, row: u32, id: &[u8]) -> Result<Self> {
-        let vector = live.segment.row(row)?.into_bytes();
+        let copy = live.segment.check_row(row)?;
         let id = Id::from_slice(id);
-        Ok(Self { vector, place: Place::Segment { live, row, id } })
+        Ok(Self { place: Place::Segment { live, row, id, copy } })
     }
 
     /// The vector, zero-copy.
     #[must_use]
     pub fn vector(&self) -> &[f32] {
-        // Rows start at multiples of 4 by the format, so the view never fails.
-        as_f32s(&self.vector).unwrap_or_default()
+        match &self.place {
+            Place::Memtable(row) => row.vector(),
+            Place::Segment { copy: Some(copy), .. } => copy,
+            // It was there and aligned when the row was found.
+            Place::Segment { live, row, .. } => live.segment.mapped_row(*row).unwrap_or_default(),
+        }
     }
 
     /// The id, 1 to 65,535 bytes.

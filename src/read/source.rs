@@ -10,7 +10,7 @@ use crate::{
     segment::IdWalk,
     sync::Arc,
     types::{CollectionId, Sequence},
-    version::LiveSegment,
+    version::{self, LiveSegment},
 };
 
 /// Rows fetched from a memtable at a time, so that no lock is held while the caller looks at one.
@@ -46,7 +46,7 @@ struct Run {
     /// The one it stands in, and its rows that are left.
     current: Option<Arc<LiveSegment>>,
     rows: Range<u32>,
-    bounds: Bounds,
+    bounds: Arc<Bounds>,
     /// Stands on the id of the head.
     ids: IdWalk,
 }
@@ -69,9 +69,10 @@ impl Source {
         Self { kind, at, reverse, head: None, damage: None }.started()
     }
 
-    pub(crate) fn run(run: &[Arc<LiveSegment>], bounds: Bounds, at: Sequence, reverse: bool) -> Self {
-        let rest = 0..run.len();
-        let kind = Kind::Run(Run { segments: run.to_vec(), rest, current: None, rows: 0..0, bounds, ids: IdWalk::default() });
+    pub(crate) fn run(run: &version::Run, bounds: &Arc<Bounds>, at: Sequence, reverse: bool) -> Self {
+        let segments = run.get(run.overlapping(as_slices(bounds))).unwrap_or_default().to_vec();
+        let rest = 0..segments.len();
+        let kind = Kind::Run(Run { segments, rest, current: None, rows: 0..0, bounds: Arc::clone(bounds), ids: IdWalk::default() });
         Self { kind, at, reverse, head: None, damage: None }.started()
     }
 
@@ -160,13 +161,17 @@ impl Run {
 /// The rows of a segment whose ids lie within bounds.
 fn rows_within(live: &LiveSegment, bounds: &Bounds) -> Result<Range<u32>> {
     let behind = |id: &[u8]| [id, &[0]].concat();
+    // Most segments of a long range lie wholly in it.
+    let (first, last) = live.bounds().unzip();
     let start = match &bounds.0 {
         Bound::Unbounded => 0,
+        Bound::Included(id) if first.is_some_and(|first| **id <= *first) => 0,
         Bound::Included(id) => live.segment.lower_bound(id)?,
         Bound::Excluded(id) => live.segment.lower_bound(&behind(id))?,
     };
     let end = match &bounds.1 {
         Bound::Unbounded => live.segment.rows(),
+        Bound::Excluded(id) if last.is_some_and(|last| *last < **id) => live.segment.rows(),
         Bound::Included(id) => live.segment.lower_bound(&behind(id))?,
         Bound::Excluded(id) => live.segment.lower_bound(id)?,
     };

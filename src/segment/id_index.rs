@@ -4,6 +4,9 @@ use crate::format::id_block::{self, IDS_PER_BLOCK};
 use crate::format::id_hash::{self, BUCKET_BYTES, Bucket};
 use crate::format::segment::{SectionKind, id_blocks, u32_at};
 
+/// Bytes of a row that are fetched while its id is compared: from there on the processor sees the row coming.
+const ROW_PREFETCH: u64 = 1024;
+
 /// An id block and where it starts in its section.
 pub(super) struct LocatedBlock<'a> {
     pub(super) bytes: &'a [u8],
@@ -50,7 +53,7 @@ impl Segment {
     /// The first of two steps towards a [`Self::find_hashed`] that waits for no memory: a hint where it begins.
     pub(crate) fn prefetch_bucket(&self, hash: u64) {
         let home = id_hash::home(hash, id_hash::bucket_count(self.rows()));
-        self.sections.prefetch(SectionKind::IdHash, u64::from(home) * BUCKET_BYTES as u64);
+        self.sections.prefetch_range(SectionKind::IdHash, u64::from(home) * BUCKET_BYTES as u64, BUCKET_BYTES as u64);
     }
 
     /// The second step: what probably is the id, and what is asked for with it. What cannot be read is left to the look-up.
@@ -60,16 +63,16 @@ impl Segment {
         let Ok(bucket) = Bucket::decode(bytes) else { return };
         for row in bucket.candidates(hash) {
             if let Ok(block) = self.id_block(row / IDS_PER_BLOCK) {
-                self.sections.prefetch(SectionKind::IdBlocks, block.start);
-                self.sections.prefetch(SectionKind::IdBlocks, block.start + 64);
+                self.sections.prefetch_range(SectionKind::IdBlocks, block.start, 128);
             }
             self.prefetch_row(row);
         }
     }
 
     fn prefetch_row(&self, row: u32) {
-        self.sections.prefetch(SectionKind::Ordinals, u64::from(row) * 8);
-        self.sections.prefetch(SectionKind::Rows, u64::from(row) * self.dimension().stride() as u64);
+        self.sections.prefetch_range(SectionKind::Ordinals, u64::from(row) * 8, 8);
+        let stride = self.dimension().stride() as u64;
+        self.sections.prefetch_range(SectionKind::Rows, u64::from(row) * stride, stride.min(ROW_PREFETCH));
     }
 
     /// The first row whose id is at least `id`; [`Segment::rows`] if there is none.

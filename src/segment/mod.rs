@@ -30,3 +30,4 @@ pub(crate) use file::SegmentFile;
 pub(crate) use id_walk::IdWalk;
 pub(crate) use kills::KillSet;
 pub(crate) use reader::Segment;
+pub(crate) use rows::RowBytes;

@@ -19,11 +19,6 @@ impl RowBytes {
         as_f32s(&bytes).is_some().then_some(Self { bytes })
     }
 
-    /// The handle itself.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-
     /// The elements as they are stored.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -47,6 +42,27 @@ impl Segment {
         let start = u64::from(row) * stride;
         let bytes = self.sections.fetch(SectionKind::Rows, start, len)?;
         RowBytes::new(bytes).ok_or_else(|| self.sections.damaged(SectionKind::Rows, start, "row that is not aligned"))
+    }
+
+    /// Compares the checksum of a row: [`Self::mapped_row`] gives it from then on, unless the file is not mapped and it is copied.
+    #[inline]
+    pub(crate) fn check_row(&self, row: u32) -> Result<Option<RowBytes>> {
+        if !self.sections.is_mapped() {
+            return self.row(row).map(Some);
+        }
+        let (stride, len) = (self.dimension().stride() as u64, self.dimension().bytes() as u64);
+        let bytes = self.sections.slice(SectionKind::Rows, u64::from(row) * stride, len)?;
+        match as_f32s(bytes) {
+            Some(_) => Ok(None),
+            None => Err(self.sections.damaged(SectionKind::Rows, u64::from(row) * stride, "row that is not aligned")),
+        }
+    }
+
+    /// The vector of a row in a mapped file, whose checksum [`Self::check_row`] has compared.
+    #[inline]
+    pub(crate) fn mapped_row(&self, row: u32) -> Option<&[f32]> {
+        let (stride, len) = (self.dimension().stride(), self.dimension().bytes());
+        as_f32s(self.sections.unchecked(SectionKind::Rows, row as usize * stride, len)?)
     }
 
     /// The rows that share a checksum with `row`.

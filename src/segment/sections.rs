@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::file::SegmentFile;
 use crate::error::{Error, Result};
 use crate::format::crc;
@@ -20,13 +22,16 @@ pub(super) struct Sections {
     resident: [OnceLock<Bytes>; SectionKind::ALL.len()],
     /// Bit i mod 64 of word i div 64: checksum i was compared.
     touched: Box<[AtomicU64]>,
+    /// For each section the checksums that were not compared yet: none left is known at a glance.
+    untouched: [AtomicU64; SectionKind::ALL.len()],
     checks: ChecksumMode,
 }
 
 impl Sections {
     pub(super) fn new(file: Arc<SegmentFile>, base: u64, footer: SegmentFooter, checks: ChecksumMode) -> Result<Self> {
         let touched = (0..footer.checksums.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let sections = Self { file, base, footer, resident: Default::default(), touched, checks };
+        let untouched = SectionKind::ALL.map(|kind| AtomicU64::new(footer.section(kind).blocks()));
+        let sections = Self { file, base, footer, resident: Default::default(), touched, untouched, checks };
         if sections.file.is_mapped() {
             for kind in SectionKind::ALL.into_iter().filter(|&kind| kind != SectionKind::Checksums) {
                 sections.resident(kind)?;
@@ -68,11 +73,22 @@ impl Sections {
         bytes.slice(start as usize, len as usize).ok_or_else(|| self.outside(kind, start))
     }
 
-    /// Has a byte that will be asked for soon brought near.
     #[inline]
-    pub(super) fn prefetch(&self, kind: SectionKind, start: u64) {
+    pub(super) fn is_mapped(&self) -> bool {
+        self.file.is_mapped()
+    }
+
+    /// Bytes of a section in memory that were checked before.
+    #[inline]
+    pub(super) fn unchecked(&self, kind: SectionKind, start: usize, len: usize) -> Option<&[u8]> {
+        self.resident.get(kind as usize)?.get()?.get(start..start + len)
+    }
+
+    /// Has bytes that will be asked for soon brought near.
+    #[inline]
+    pub(super) fn prefetch_range(&self, kind: SectionKind, start: u64, len: u64) {
         if let Some(bytes) = self.resident.get(kind as usize).and_then(OnceLock::get) {
-            prefetch(bytes, start as usize);
+            prefetch(bytes.get(start as usize..).unwrap_or_default(), len as usize);
         }
     }
 
@@ -108,8 +124,13 @@ impl Sections {
     fn check(&self, kind: SectionKind, bytes: &[u8], start: u64, len: u64) -> Result<()> {
         let section = self.section(kind);
         let end = start.checked_add(len).filter(|&end| len > 0 && end <= section.len).ok_or_else(|| self.outside(kind, start))?;
+        if self.is_wholly_touched(kind) { Ok(()) } else { self.check_blocks(kind, bytes, start..end) }
+    }
+
+    fn check_blocks(&self, kind: SectionKind, bytes: &[u8], range: Range<u64>) -> Result<()> {
+        let section = self.section(kind);
         let block_size = u64::from(section.block_size).max(1);
-        for block in start / block_size..=(end - 1) / block_size {
+        for block in range.start / block_size..=(range.end - 1) / block_size {
             if self.is_touched(section, block) {
                 continue;
             }
@@ -117,9 +138,15 @@ impl Sections {
             let stored = bytes.get(offset as usize..(offset + block_size).min(section.len) as usize);
             let stored = stored.ok_or_else(|| self.outside(kind, offset))?;
             self.compare(kind, section, block, stored)?;
-            self.touch(section, block);
+            self.touch(kind, block);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn is_wholly_touched(&self, kind: SectionKind) -> bool {
+        let untouched = self.untouched.get(kind as usize).map_or(1, |count| count.load(Ordering::Relaxed));
+        self.checks == ChecksumMode::FirstTouch && untouched == 0
     }
 
     #[inline]
@@ -131,10 +158,12 @@ impl Sections {
     }
 
     #[cold]
-    fn touch(&self, section: &Section, block: u64) {
-        let index = u64::from(section.first_checksum) + block;
-        if let Some(word) = self.touched.get((index / 64) as usize) {
-            word.fetch_or(1 << (index % 64), Ordering::Relaxed);
+    fn touch(&self, kind: SectionKind, block: u64) {
+        let index = u64::from(self.section(kind).first_checksum) + block;
+        let (Some(word), Some(untouched)) = (self.touched.get((index / 64) as usize), self.untouched.get(kind as usize)) else { return };
+        let bit = 1 << (index % 64);
+        if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            untouched.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
