@@ -5,7 +5,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     flush::flush_frozen,
     io::executor::Worker,
-    options::Durability,
     sync::Arc,
     version::Shared,
     write::Committer,
@@ -51,6 +50,9 @@ impl Drop for Alarm<'_> {
     }
 }
 
+/// How often idleness is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
 fn flush_loop(shared: &Shared, committer: &Committer) {
     while !shared.is_stopping() {
         let seen = shared.changes();
@@ -58,16 +60,9 @@ fn flush_loop(shared: &Shared, committer: &Committer) {
         report(shared, &result.as_ref().map(|_| ()).map_err(Clone::clone), Work::Flush);
         match result {
             Ok(true) => {}
-            Ok(false) => shared.wait_change(seen, tick(shared)),
+            Ok(false) => shared.wait_change(seen, committer.until_sync().map_or(TICK, |until| until.clamp(Duration::from_millis(1), TICK))),
             Err(_) => shared.pause(RETRY_AFTER),
         }
-    }
-}
-
-fn tick(shared: &Shared) -> Duration {
-    match shared.options.durability {
-        Durability::Interval(interval) => interval.clamp(Duration::from_millis(1), Duration::from_millis(50)),
-        _ => Duration::from_millis(50),
     }
 }
 

@@ -134,6 +134,12 @@ pub trait WriteFile: Debug + Send + Sync {
     /// Makes all bytes and the length durable (not the name). After an error nothing is known about what is durable, so that it is never
     /// `StorageFull` or `QuotaExceeded`: those say that nothing has changed, and that trying again may help.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Asks that what was written into a range be on its way to the device, without waiting for it, so that a later sync has less to do. Only a
+    /// hint: nothing is durable by it, and what fails is for that sync to say.
+    fn write_behind(&self, offset: u64, len: u64) {
+        let _no_hint = (offset, len);
+    }
 }
 
 /// The error of a sync. A file system that places data late finds only here that it has no space; what it could not place may be gone from its

@@ -17,6 +17,8 @@ use crate::{
 
 /// Smallest preallocation; an idle database keeps two files of this size.
 const ALLOCATION_MIN: u64 = LOG_BYTES_MIN;
+/// Bytes after which writing to the device begins, so that the sync at the end of a log is short.
+const WRITE_BEHIND_BYTES: u64 = 1 << 20;
 /// Largest step of preallocation.
 const ALLOCATION_STEP_MAX: u64 = 8 << 20;
 
@@ -80,6 +82,7 @@ impl SpareLog {
             id: self.id,
             end: FRAMES_START,
             synced: FRAMES_START,
+            begun: FRAMES_START,
             allocated: ALLOCATION_MIN,
             step: ALLOCATION_MIN,
             chain: Chain::default(),
@@ -98,6 +101,8 @@ pub(crate) struct LogWriter {
     id: FileId,
     end: u64,
     synced: u64,
+    /// Offset up to which writing to the device was begun.
+    begun: u64,
     allocated: u64,
     step: u64,
     chain: Chain,
@@ -162,6 +167,10 @@ impl LogWriter {
         result?;
         self.end += written;
         self.chain = chain;
+        if self.end - self.begun >= WRITE_BEHIND_BYTES {
+            self.file.write_behind(self.begun, self.end - self.begun);
+            self.begun = self.end;
+        }
         debug_assert!(self.end <= self.allocated);
         Ok(written)
     }
@@ -220,7 +229,7 @@ impl LogWriter {
         self.file
             .sync_data()
             .map_err(|source| Error::io(format_args!("sync {}", log_name(self.number)), source).in_file(log_name(self.number)))?;
-        self.synced = self.end;
+        (self.synced, self.begun) = (self.end, self.end);
         Ok(())
     }
 }

@@ -53,6 +53,7 @@ impl Output {
         }
         let result = self.file.write_at(self.written, &self.buffer);
         self.note("write", result)?;
+        self.file.write_behind(self.written, self.buffer.len() as u64);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -66,7 +66,10 @@ impl Committer {
             // After the batch is in the log: a sync between would forget it.
             let due = self.shared.clock().elapsed().saturating_add(interval);
             let mut earliest = self.sync_due.lock();
-            *earliest = Some(earliest.map_or(due, |earlier| earlier.min(due)));
+            if earliest.is_none_or(|earlier| due < earlier) {
+                *earliest = Some(due);
+                self.shared.notify();
+            }
         }
         Ok(outcome)
     }
@@ -74,6 +77,11 @@ impl Committer {
     /// Makes everything committed before durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.submit(None, true).map(|_| ())
+    }
+
+    /// How long until an interval has passed, if one runs.
+    pub(crate) fn until_sync(&self) -> Option<Duration> {
+        self.sync_due.lock().map(|due| due.saturating_sub(self.shared.clock().elapsed()))
     }
 
     /// Syncs if an interval has passed; for the background.
@@ -121,7 +129,6 @@ impl Committer {
             Ok(outcomes) => accepted.into_iter().zip(outcomes).for_each(|(ticket, outcome)| finish(ticket, Ok(outcome))),
             Err(error) => accepted.into_iter().for_each(|ticket| finish(ticket, Err(error.clone()))),
         }
-        self.shared.notify();
     }
 
     fn commit_group<'a>(

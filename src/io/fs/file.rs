@@ -1,6 +1,9 @@
 use std::{
     fs, io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
 };
 
 use crate::{
@@ -37,6 +40,14 @@ impl WriteFile for RegularFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data().map_err(failed_sync)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_behind(&self, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
+        // SAFETY: the descriptor is open, and the call touches no memory of this process. Without a flag that waits it takes no error away from
+        // the sync that comes.
+        let _only_a_hint = unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
 }
 
