@@ -332,6 +332,9 @@ def read_logs(directory, manifest):
     if not logs:
         return []
     Fields(logs[0].name, b"").check(bool(logs[0].activation), "the first log has no activation record", 4096)
+    for before, log in zip(logs, logs[1:]):
+        is_lost = before.entry.state == 1 and not log.activation
+        Fields(log.name, b"").check(not is_lost, "a log behind a sealed one has no activation record", 4096)
     first = used[0].activation.first
     Fields(used[0].name, b"").check(first <= manifest.flushed_through + 1, "batches before the first log are lost", 4136)
     last, found = first - 1, []

@@ -1,23 +1,24 @@
 use std::collections::BTreeSet;
 
-use super::recover::{Cut, Recovered, recover};
+use super::recover::{Cut, Recovered, Unproven, recover};
 use crate::{
     error::{Error, ErrorKind, Result},
-    flush::flush_frozen,
     format::{
         lock_page::{HOLDER_OFFSET, Holder},
+        manifest::{LogEntry, Sealed},
         names::{FileName, LOCK, log_name},
     },
     io::{Lock, Storage, WriteFile, random_id},
-    log::{Beacon, SpareLog},
+    log::{AppendError, Beacon, SpareLog},
     manifest::{Loaded, ManifestStore, belongs, lineage, nothing_here},
-    memtable::Memtable,
     options::Options,
     sync::Arc,
-    types::FileId,
-    version::{Catalog, Counts, Draft, Frozen, Parts, Publisher, Shared, Version, View, WriterState},
+    types::{FileId, FileNumber, Sequence},
+    version::{Draft, Frozen, Parts, Publisher, Shared, WriterState},
 };
 
+/// How much is written again at once.
+const REWRITE_BYTES: usize = 1 << 20;
 /// No database counts its files up to here: a foreign file with a greater number is in nobody's way.
 const UNREACHED: u64 = 1 << 62;
 
@@ -32,8 +33,9 @@ pub(crate) struct Opened {
 
 /// Opens or creates a database for writing.
 ///
-/// Old logs are never continued: what they hold is flushed, and a manifest with new logs is published before anything is deleted or
-/// acknowledged.
+/// Old logs are never continued: a manifest with new logs is published before anything is deleted or acknowledged. What was recovered waits in
+/// a memtable for its flush. Until then the old logs stay, up to where they are proven durable; what follows is written again, into a log of its
+/// own: a sync of the old could succeed and write nothing, since one that failed before may have left its pages clean.
 pub(crate) fn open_writable(storage: Arc<dyn Storage>, options: Options) -> Result<Opened> {
     if !options.create_if_missing {
         // Before the lock: a directory that is refused stays as it is.
@@ -90,32 +92,28 @@ pub(super) fn check_place(storage: &dyn Storage, options: &Options) -> Result<()
 }
 
 fn create(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
-    let (shared, _) = prepare(storage, options, next_file)?;
+    let shared = prepare(storage, options, next_file)?;
     published(&shared, publish_as_is(&shared), next_file)?;
     Ok(shared)
 }
 
 /// A new database without collections, and without a manifest yet: the caller publishes the first one, with whatever it has put there.
 pub(super) fn unpublished(storage: Arc<dyn Storage>, options: Options) -> Result<Shared> {
-    prepare(storage, options.with_floors(), 1).map(|(shared, _)| shared)
+    prepare(storage, options.with_floors(), 1)
 }
 
-fn prepare(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<(Shared, bool)> {
+fn prepare(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
     let database = new_id(&*storage)?;
     let store = ManifestStore::create(Arc::clone(&storage), database)?;
-    let view = View::new(Arc::new(Catalog::default()), Arc::new(Memtable::new()), Arc::new(Version::default()), Counts::default(), 0);
-    let recovered =
-        Recovered { view, catalog: Catalog::default(), files: std::collections::BTreeMap::new(), next_sequence: 1, replayed: 0 };
-    make(storage, options, store, recovered, next_file, 1)
+    make(storage, options, store, Recovered::empty(), next_file, 1)
 }
 
 fn resume(storage: Arc<dyn Storage>, options: Options, loaded: &Loaded, next_file: u64) -> Result<Shared> {
     let recovered = recover(&*storage, &options, &loaded.manifest, &Cut::Recovery)?;
     let store = ManifestStore::resume(Arc::clone(&storage), loaded);
     let next_file = next_file.max(loaded.manifest.next_file);
-    let (shared, has_frozen) = make(storage, options, store, recovered, next_file, loaded.manifest.next_segment)?;
-    let result = if has_frozen { flush_frozen(&shared).map(drop) } else { publish_as_is(&shared) };
-    published(&shared, result, next_file)?;
+    let shared = make(storage, options, store, recovered, next_file, loaded.manifest.next_segment)?;
+    published(&shared, publish_as_is(&shared), next_file)?;
     Ok(shared)
 }
 
@@ -123,7 +121,54 @@ fn new_id(storage: &dyn Storage) -> Result<FileId> {
     random_id(&*storage.environment().random).map_err(|source| Error::io("draw a random number", source))
 }
 
-/// Makes two new logs, and freezes what was recovered. Tells whether anything was; no manifest names any of it yet.
+/// New log files, which no manifest names yet.
+struct NewLogs<'a> {
+    storage: &'a dyn Storage,
+    database: FileId,
+    first: FileNumber,
+    next: FileNumber,
+}
+
+impl NewLogs<'_> {
+    fn create(&mut self) -> Result<SpareLog> {
+        let number = self.next;
+        self.next += 1;
+        SpareLog::create(self.storage, self.database, number, new_id(self.storage)?)
+    }
+
+    /// A log that holds batches of an old one, synced.
+    fn rewrite(&mut self, unproven: &Unproven, predecessor: Option<(FileNumber, Sealed)>) -> Result<(LogEntry, Sealed)> {
+        let mut log = self.create()?.activate(predecessor, unproven.first_sequence).map_err(|(_, error)| error)?;
+        let mut batches: Vec<(Sequence, Vec<u8>)> = Vec::new();
+        let mut write = |batches: &mut Vec<(Sequence, Vec<u8>)>| {
+            let appended = log.append(batches.iter().map(|(sequence, body)| (*sequence, &**body)));
+            batches.clear();
+            appended.map(drop).map_err(|(AppendError::NoSpace(error) | AppendError::Broken(error))| error)
+        };
+        let mut bytes = 0;
+        unproven.read(self.storage, &mut |batch| {
+            bytes += batch.body.len();
+            batches.push((batch.sequence, batch.body.clone()));
+            if bytes < REWRITE_BYTES {
+                return Ok(());
+            }
+            bytes = 0;
+            write(&mut batches)
+        })?;
+        write(&mut batches)?;
+        log.sync()?;
+        Ok((log.entry(), log.seal()))
+    }
+
+    fn discard(&self) {
+        for number in self.first..self.next {
+            // Best effort: what stays is an orphan that the next open collects.
+            let _orphan = self.storage.remove(&log_name(number));
+        }
+    }
+}
+
+/// Makes two new logs, and one more for what is written again; freezes what was recovered.
 fn make(
     storage: Arc<dyn Storage>,
     options: Options,
@@ -131,49 +176,40 @@ fn make(
     recovered: Recovered,
     next_file: u64,
     next_segment: u64,
-) -> Result<(Shared, bool)> {
-    let database = store.database();
-    let first = SpareLog::create(&*storage, database, next_file, new_id(&*storage)?)?;
-    let second = match new_id(&*storage).and_then(|id| SpareLog::create(&*storage, database, next_file + 1, id)) {
-        Ok(second) => second,
-        Err(error) => {
-            discard_logs(&*storage, next_file);
-            return Err(error);
+) -> Result<Shared> {
+    let Recovered { view, catalog, files, next_sequence, logs: mut older, unproven } = recovered;
+    let last_of = |older: &[(LogEntry, Sealed)]| older.last().map(|(entry, sealed)| (entry.number, *sealed));
+    let mut new = NewLogs { storage: &*storage, database: store.database(), first: next_file, next: next_file };
+    let mut make = || {
+        if let Some(unproven) = &unproven {
+            older.push(new.rewrite(unproven, last_of(&older))?);
+        }
+        let log = new.create()?.activate(last_of(&older), next_sequence).map_err(|(_, error)| error)?;
+        Ok((log, new.create()?))
+    };
+    let made = make();
+    let (log, spare) = made.inspect_err(|_| new.discard())?;
+    let next_file = new.next;
+    let view = match older.last() {
+        None => view,
+        Some((last, _)) => {
+            let memtable = Arc::clone(&view.active);
+            view.frozen(Frozen { memtable, catalog: catalog.clone(), sequence: next_sequence - 1, log: last.number })
         }
     };
-    let Recovered { view, catalog, files, next_sequence, replayed } = recovered;
-    let log = first.activate(None, next_sequence).map_err(|(_, error)| {
-        discard_logs(&*storage, next_file);
-        error
-    })?;
-    let writer =
-        WriterState { log, activation_unsynced: true, spare: Some(second), older: Vec::new(), next_sequence, catalog: catalog.clone() };
-    let view = if replayed > 0 {
-        let memtable = Arc::clone(&view.active);
-        // No log of the new manifest is before number 0: the old ones are orphans once it is published.
-        view.frozen(Frozen { memtable, catalog, sequence: next_sequence - 1, log: 0 })
-    } else {
-        view
-    };
+    let writer = WriterState { log, activation_unsynced: true, spare: Some(spare), older, next_sequence, catalog };
     let publisher = Publisher::new(store, files);
-    let shared = Shared::new(Parts { storage, options, publisher, writer, view, next_file: next_file + 2, next_segment });
-    Ok((shared, replayed > 0))
+    Ok(Shared::new(Parts { storage, options, publisher, writer, view, next_file, next_segment }))
 }
 
 /// A first manifest that found no space leaves nothing behind.
-fn published(shared: &Shared, result: Result<()>, first_log: u64) -> Result<()> {
+fn published(shared: &Shared, result: Result<()>, first: FileNumber) -> Result<()> {
     result.inspect_err(|error| {
         if error.kind() == ErrorKind::NoSpace {
-            discard_logs(&*shared.storage, first_log);
+            let next = shared.next_file();
+            NewLogs { storage: &*shared.storage, database: shared.database, first, next }.discard();
         }
     })
-}
-
-fn discard_logs(storage: &dyn Storage, first: u64) {
-    for number in [first, first + 1] {
-        // Best effort: what stays is an orphan that the next open collects.
-        let _orphan = storage.remove(&log_name(number));
-    }
 }
 
 fn publish_as_is(shared: &Shared) -> Result<()> {

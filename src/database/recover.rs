@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{
         batch::{Operation, Operations},
         lock_page::SyncedPoint,
-        manifest::{CollectionEntry, FileEntry, LogEntry, Manifest, SegmentEntry},
+        manifest::{CollectionEntry, FileEntry, LogEntry, Manifest, Sealed, SegmentEntry},
         names::log_name,
     },
-    io::Storage,
-    log::{self, LogBatch, LogEnd},
+    io::{Bytes, Storage},
+    log::{self, LogBatch, LogEnd, Scanned},
     memtable::Memtable,
     options::Options,
     segment::{KillSet, Segment, SegmentFile},
@@ -25,8 +25,47 @@ pub(crate) struct Recovered {
     pub(crate) catalog: Catalog,
     pub(crate) files: BTreeMap<FileNumber, NamedFile>,
     pub(crate) next_sequence: Sequence,
-    /// Batches replayed.
-    pub(crate) replayed: u64,
+    /// The logs whose batches stand in no segment, in the order of use, and where each ends.
+    pub(crate) logs: Vec<(LogEntry, Sealed)>,
+    /// Batches of the last log that are not known to be on the device: they must be written again.
+    pub(crate) unproven: Option<Unproven>,
+}
+
+impl Recovered {
+    /// Nothing: what a new database begins with.
+    pub(crate) fn empty() -> Self {
+        let (catalog, memtable, version) = (Arc::default(), Arc::new(Memtable::new()), Arc::default());
+        let view = View::new(catalog, memtable, version, Counts::default(), 0);
+        Self { view, catalog: Catalog::default(), files: BTreeMap::new(), next_sequence: 1, logs: Vec::new(), unproven: None }
+    }
+}
+
+/// A part of a log.
+#[derive(Debug)]
+pub(crate) struct Unproven {
+    entry: LogEntry,
+    from: Sealed,
+    through: Sealed,
+    /// Of the first batch in it.
+    pub(crate) first_sequence: Sequence,
+}
+
+impl Unproven {
+    /// Reads its batches again.
+    pub(crate) fn read(&self, storage: &dyn Storage, visit: &mut dyn FnMut(&LogBatch) -> Result<()>) -> Result<()> {
+        let bytes = read_log(storage, self.entry.number)?;
+        let read = log::read_between(&bytes, &self.entry, self.from, self.through, visit);
+        let name = log_name(self.entry.number);
+        match read {
+            Ok(sealed) if sealed == self.through => Ok(()),
+            // Pages that an earlier failed sync has left clean may leave the cache at any moment.
+            Ok(_) => Err(Error::new(ErrorKind::Io, "the log changed while it was read; open again").in_file(name)),
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                Err(Error::new(ErrorKind::Io, format!("the log changed while it was read, open again: {}", error.message())).in_file(name))
+            }
+            Err(error) => Err(error.in_file(name)),
+        }
+    }
 }
 
 /// How much of the logs counts.
@@ -44,14 +83,50 @@ pub(crate) fn recover(storage: &dyn Storage, options: &Options, manifest: &Manif
     let counts = Counts::starting(version.collections.values().map(|collection| (collection.meta.id, collection.live_rows())));
     let memtable = Arc::new(Memtable::new());
     let mut replay = Replay::new(&version, &memtable, &counts, &mut catalog);
-    for (entry, batches) in read_logs(storage, manifest, cut)? {
-        for batch in batches {
-            replay.batch(&batch).map_err(|error| error.shifted(batch.offset).in_file(log_name(entry.number)))?;
+    let mut held = Held::default();
+    let logs = read_logs(storage, manifest, cut, &mut |index, entry, batch| {
+        if replay.batch(batch).map_err(|error| error.shifted(batch.offset).in_file(log_name(entry.number)))? {
+            held.note(index, batch);
         }
-    }
-    let (last, replayed) = (replay.last, replay.replayed);
+        Ok(())
+    })?;
+    let last = replay.last;
+    let (logs, unproven) = still_needed(logs, &held);
     let view = View::new(Arc::new(catalog.clone()), memtable, Arc::new(version), counts, last);
-    Ok(Recovered { view, catalog, files, next_sequence: last + 1, replayed })
+    Ok(Recovered { view, catalog, files, next_sequence: last + 1, logs, unproven })
+}
+
+/// Which batches were replayed.
+#[derive(Default)]
+struct Held {
+    /// The first and the last log of some, as positions in the manifest.
+    logs: Option<(usize, usize)>,
+    /// Offset and sequence of those in the last one.
+    last: Vec<(u64, Sequence)>,
+}
+
+impl Held {
+    fn note(&mut self, log: usize, batch: &LogBatch) {
+        let (first, last) = self.logs.unwrap_or((log, log));
+        if last != log {
+            self.last.clear();
+        }
+        self.logs = Some((first, log));
+        self.last.push((batch.offset, batch.sequence));
+    }
+}
+
+/// The logs of which batches were replayed, each up to where it is proven durable, with those between them, which are links of their chain; and
+/// what the last of them holds beyond that. The ends of those before the last are recorded, so they are proven whole.
+fn still_needed(logs: Vec<(LogEntry, Scanned)>, held: &Held) -> (Vec<(LogEntry, Sealed)>, Option<Unproven>) {
+    let Some((first, last)) = held.logs else { return (Vec::new(), None) };
+    let Some((entry, Scanned { end, proven })) = logs.get(last) else { return (Vec::new(), None) };
+    let behind = held.last.iter().find(|(offset, _)| *offset >= proven.end);
+    let unproven = behind.map(|(_, sequence)| Unproven { entry: entry.clone(), from: *proven, through: *end, first_sequence: *sequence });
+    let is_proven_in_part = held.last.first().is_some_and(|(offset, _)| *offset < proven.end);
+    let kept = if is_proven_in_part { first..last + 1 } else { first..last };
+    let logs = logs.into_iter().enumerate().filter(|(index, _)| kept.contains(index));
+    (logs.map(|(_, (entry, scanned))| (entry, scanned.proven)).collect(), unproven)
 }
 
 fn open_files(storage: &dyn Storage, options: &Options, manifest: &Manifest) -> Result<BTreeMap<FileNumber, NamedFile>> {
@@ -91,24 +166,38 @@ fn open_collection(options: &Options, entry: &CollectionEntry, files: &BTreeMap<
     Ok(CollectionVersion { meta: Arc::new(meta), next_ordinal: entry.next_ordinal, runs })
 }
 
-/// Reads the logs in the order of use, each up to where it counts.
-pub(crate) fn read_logs<'a>(storage: &dyn Storage, manifest: &'a Manifest, cut: &Cut) -> Result<Vec<(&'a LogEntry, Vec<LogBatch>)>> {
+fn read_log(storage: &dyn Storage, number: FileNumber) -> Result<Bytes> {
+    let name = log_name(number);
+    let bytes = storage.open_read(&name).and_then(|file| file.map());
+    bytes.map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::corruption("the log that the manifest names is missing").in_file(&name),
+        _ => Error::io(format_args!("read {name}"), source).in_file(&name),
+    })
+}
+
+/// Reads the logs in the order of use, each up to where it counts, and says where that is.
+fn read_logs(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    cut: &Cut,
+    visit: &mut dyn FnMut(usize, &LogEntry, &LogBatch) -> Result<()>,
+) -> Result<Vec<(LogEntry, Scanned)>> {
     let mut opened = Vec::new();
     for entry in &manifest.logs {
         let name = log_name(entry.number);
-        let bytes = storage.open_read(&name).and_then(|file| file.map());
-        let bytes = bytes.map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::corruption("the log that the manifest names is missing").in_file(&name),
-            _ => Error::io(format_args!("read {name}"), source).in_file(&name),
-        })?;
+        let bytes = read_log(storage, entry.number)?;
         let activation = log::activation(&bytes, manifest.database, entry).map_err(|error| error.in_file(&name))?;
         opened.push((entry, bytes, activation));
     }
     let mut logs = Vec::new();
     for (index, (entry, bytes, activation)) in opened.iter().enumerate() {
         let name = log_name(entry.number);
-        if index == 0 && activation.is_none() {
-            return Err(Error::corruption("the activation record of the first log is missing in both places").at(4096).in_file(name));
+        // The first, and the one behind logs whose ends a manifest records, were synced with it.
+        let is_settled = index.checked_sub(1).and_then(|before| opened.get(before)).is_none_or(|(before, ..)| before.sealed.is_some());
+        if is_settled && activation.is_none() {
+            return Err(Error::corruption("the activation record is missing in both places, though this log was in use")
+                .at(4096)
+                .in_file(name));
         }
         let successor = opened.get(index + 1).and_then(|(_, _, activation)| activation.as_ref());
         if successor.is_some_and(|next| next.predecessor != entry.number) {
@@ -121,12 +210,12 @@ pub(crate) fn read_logs<'a>(storage: &dyn Storage, manifest: &'a Manifest, cut: 
             (Cut::Through(_), None, None) => continue,
             (Cut::Recovery, None, None) => LogEnd::Tail,
         };
-        let scanned = log::check_length(bytes, end).and_then(|()| log::scan(bytes, entry, activation.is_some(), end));
+        let scanned = log::check_length(bytes, end)
+            .and_then(|()| log::scan(bytes, entry, activation.is_some(), end, &mut |batch| visit(index, entry, batch)));
         let scanned = scanned.map_err(|error| error.in_file(&name))?;
-        logs.push((*entry, scanned.batches));
-        if let Cut::Through(point) = cut
-            && point.log == entry.number
-        {
+        logs.push(((*entry).clone(), scanned));
+        // Behind one whose end is recorded, what a recovery has written again follows, whatever its writer has told last.
+        if matches!(end, LogEnd::Through(_)) {
             break;
         }
     }
@@ -140,7 +229,6 @@ pub(super) struct Replay<'a> {
     counts: &'a Counts,
     catalog: &'a mut Catalog,
     last: Sequence,
-    replayed: u64,
     /// Whether damage of a segment stops it. It must where the kills are what hides superseded rows.
     strict: bool,
 }
@@ -148,7 +236,7 @@ pub(super) struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// Goes on behind what a version holds.
     pub(super) fn new(version: &'a Version, memtable: &'a Memtable, counts: &'a Counts, catalog: &'a mut Catalog) -> Self {
-        Self { version, memtable, counts, catalog, last: version.flushed_through, replayed: 0, strict: true }
+        Self { version, memtable, counts, catalog, last: version.flushed_through, strict: true }
     }
 
     /// The same for `repair`, which asks the memtable for every id before it believes a segment: damage there does not stop it.
@@ -156,15 +244,15 @@ impl<'a> Replay<'a> {
         Self { strict: false, ..Self::new(version, memtable, counts, catalog) }
     }
 
-    /// Applies one batch, unless the version holds it already.
-    pub(super) fn batch(&mut self, batch: &LogBatch) -> Result<()> {
+    /// Applies one batch, unless the version holds it already: then it says `false`.
+    pub(super) fn batch(&mut self, batch: &LogBatch) -> Result<bool> {
         if batch.sequence <= self.version.flushed_through {
-            return Ok(());
+            return Ok(false);
         }
         if batch.sequence != self.last + 1 {
             return Err(Error::corruption(format!("sequence {} follows {}: a batch is missing between them", batch.sequence, self.last)));
         }
-        self.apply(batch)
+        self.apply(batch).map(|()| true)
     }
 
     /// The same, whatever is missing before it. After an error the operations before the one that could not be read are done.
@@ -173,7 +261,6 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.last = batch.sequence;
-        self.replayed += 1;
         let mut operations = Operations::new(&batch.body);
         loop {
             let catalog = &*self.catalog;

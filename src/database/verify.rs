@@ -187,7 +187,10 @@ impl Check<'_> {
         for (index, (entry, bytes)) in logs.iter().enumerate() {
             let successor = activations.get(index + 1).and_then(Option::as_ref);
             let activated = activations.get(index).is_some_and(Option::is_some);
-            let first = manifest.logs.first().is_some_and(|first| first.number == entry.number);
+            let position = manifest.logs.iter().position(|named| named.number == entry.number);
+            let before = position.and_then(|position| position.checked_sub(1)).and_then(|before| manifest.logs.get(before));
+            // As in recovery: the first, and the one behind logs whose ends the manifest records, were synced with it.
+            let is_settled = before.is_none_or(|before| before.sealed.is_some());
             let end = match (successor, entry.sealed, cut) {
                 (Some(next), _, _) => LogEnd::Sealed(next.sealed()),
                 (None, Some(sealed), _) => LogEnd::Sealed(sealed),
@@ -199,11 +202,12 @@ impl Check<'_> {
             let name = log_name(entry.number);
             let whole = crate::log::check_length(bytes, end).map_err(|error| error.in_file(&name));
             self.note(whole);
-            if check_identity(bytes, manifest.database, entry).is_ok() && first && !activated {
-                self.damage(Error::corruption("the activation record of the first log is missing in both places").at(4096).in_file(&name));
+            if check_identity(bytes, manifest.database, entry).is_ok() && is_settled && !activated {
+                let message = "the activation record is missing in both places, though this log was in use";
+                self.damage(Error::corruption(message).at(4096).in_file(&name));
                 continue;
             }
-            let role = Role { activated, end, settled: first || successor.is_some() };
+            let role = Role { activated, end, settled: is_settled || successor.is_some() };
             for damage in crate::log::verify(bytes, manifest.database, entry, role) {
                 self.damage(damage.in_file(&name));
             }

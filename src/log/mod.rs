@@ -9,7 +9,7 @@ mod verify;
 mod writer;
 
 pub(crate) use beacon::Beacon;
-pub(crate) use reader::{LogBatch, LogEnd, activation, check_length, scan};
+pub(crate) use reader::{LogBatch, LogEnd, Scanned, activation, check_length, read_between, scan};
 pub(crate) use salvage::{Bounds, CutOff, Hole, first_sequence, salvage};
 pub(crate) use verify::{Role, check_identity, find_activation, verify};
 pub(crate) use writer::{AppendError, LogWriter, SpareLog};

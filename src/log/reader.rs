@@ -31,12 +31,14 @@ pub(crate) struct LogBatch {
     pub(crate) body: Vec<u8>,
 }
 
-/// What stands in one log file.
-#[derive(Debug)]
-pub(crate) struct LogScan {
-    pub(crate) batches: Vec<LogBatch>,
-    /// Offset behind the last whole batch.
-    pub(crate) end: u64,
+/// How far a log was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scanned {
+    /// Behind the last whole batch.
+    pub(crate) end: Sealed,
+    /// Behind the last batch that is known to be on the device. What follows was read, from a cache perhaps, whose pages may count as clean
+    /// since a sync failed: no further sync would write them.
+    pub(crate) proven: Sealed,
 }
 
 /// Reads the activation record of a log, checking that it is the file the manifest names.
@@ -79,21 +81,41 @@ pub(crate) fn check_length(bytes: &[u8], end: LogEnd) -> Result<()> {
     Err(Error::corruption(message).at(len))
 }
 
-/// Reads the frames of a log file; one that was never activated has none.
-pub(crate) fn scan(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd) -> Result<LogScan> {
+/// Reads the frames of a log file, batch after batch; one that was never activated has none. Says where the last whole batch ends, and the chain
+/// checksum up to there. What was visited counts only once that is known.
+///
+/// # Errors
+/// Damage before the end, and what `visit` returns.
+pub(crate) fn scan(
+    bytes: &[u8],
+    entry: &LogEntry,
+    activated: bool,
+    end: LogEnd,
+    visit: &mut dyn FnMut(&LogBatch) -> Result<()>,
+) -> Result<Scanned> {
     let mut frames = Frames::new(bytes, entry.file);
     if !activated {
-        if frames.proven_behind() > FRAMES_START {
+        let is_used = matches!(end, LogEnd::Sealed(sealed) if sealed.end > FRAMES_START);
+        if is_used || frames.proven_behind() > FRAMES_START {
             return Err(Error::corruption("both copies of the activation record are damaged").at(4096));
         }
-        return Ok(LogScan { batches: Vec::new(), end: FRAMES_START });
+        let end = frames.sealed();
+        return Ok(Scanned { end, proven: end });
     }
     let limit = match end {
         LogEnd::Sealed(sealed) => sealed.end,
         LogEnd::Through(offset) => offset,
         LogEnd::Tail => u64::MAX,
     };
-    let (batches, batches_end, stop) = frames.read_batches(limit);
+    let is_tail = matches!(end, LogEnd::Tail);
+    let start = frames.sealed();
+    let mut ends = Vec::new();
+    let (batches_end, stop) = frames.read_batches(limit, &mut |batch, end| {
+        if is_tail {
+            ends.push(end);
+        }
+        visit(batch)
+    })?;
     match end {
         LogEnd::Sealed(sealed) => {
             if let Some(error) = stop.filter(|_| batches_end < sealed.end) {
@@ -117,7 +139,23 @@ pub(crate) fn scan(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd)
             }
         }
     }
-    Ok(LogScan { batches, end: batches_end })
+    let end = frames.sealed();
+    // A log whose end is recorded was synced through it before that.
+    let proven = if is_tail { ends.iter().rev().find(|sealed| sealed.end <= frames.durable).copied().unwrap_or(start) } else { end };
+    Ok(Scanned { end, proven })
+}
+
+/// Reads the batches of a log between two ends that [`scan`] has found, and says where they end now.
+pub(crate) fn read_between(
+    bytes: &[u8],
+    entry: &LogEntry,
+    from: Sealed,
+    through: Sealed,
+    visit: &mut dyn FnMut(&LogBatch) -> Result<()>,
+) -> Result<Sealed> {
+    let mut frames = Frames { offset: from.end, chain: Chain(from.chain), ..Frames::new(bytes, entry.file) };
+    let (_, stop) = frames.read_batches(through.end, &mut |batch, _| visit(batch))?;
+    stop.map_or(Ok(frames.sealed()), Err)
 }
 
 impl Activation {
@@ -134,43 +172,51 @@ pub(super) struct Frames<'a> {
     pub(super) offset: u64,
     chain: Chain,
     durable: u64,
+    /// Memory for the next batch's body.
+    spare: Vec<u8>,
 }
 
 impl<'a> Frames<'a> {
     pub(super) fn new(bytes: &'a [u8], file: FileId) -> Self {
-        Self { bytes, file, offset: FRAMES_START, chain: Chain::default(), durable: FRAMES_START }
+        Self { bytes, file, offset: FRAMES_START, chain: Chain::default(), durable: FRAMES_START, spare: Vec::new() }
     }
 }
 
 impl Frames<'_> {
+    /// The end of what was read, and the chain checksum up to there.
+    fn sealed(&self) -> Sealed {
+        Sealed { end: self.offset, chain: self.chain.value() }
+    }
+
     pub(super) fn header_at(&self, offset: u64) -> Option<(FrameHeader, &[u8; FRAME_HEADER_BYTES])> {
         let bytes = self.bytes.get(usize::try_from(offset).ok()?..)?.first_chunk::<FRAME_HEADER_BYTES>()?;
         Some((FrameHeader::decode(bytes, self.file, offset)?, bytes))
     }
 
-    /// Reads whole batches up to `limit`; says why it stopped before it, if it did. The chain covers whole batches only.
-    pub(super) fn read_batches(&mut self, limit: u64) -> (Vec<LogBatch>, u64, Option<Error>) {
-        let mut batches: Vec<LogBatch> = Vec::new();
-        let mut end = self.offset;
+    /// Reads whole batches up to `limit`; says where they end, and why it stopped before the limit, if it did. The chain covers whole batches only.
+    fn read_batches(&mut self, limit: u64, visit: &mut dyn FnMut(&LogBatch, Sealed) -> Result<()>) -> Result<(u64, Option<Error>)> {
+        let (mut end, mut previous) = (self.offset, None);
         while end < limit {
-            match self.read_batch(batches.last().map(|last| last.sequence)) {
+            match self.read_batch(previous) {
                 Ok(batch) => {
-                    end = self.offset;
-                    batches.push(batch);
+                    visit(&batch, self.sealed())?;
+                    (end, previous) = (self.offset, Some(batch.sequence));
+                    self.spare = batch.body;
                 }
                 Err(error) => {
                     self.offset = end;
-                    return (batches, end, Some(error));
+                    return Ok((end, Some(error)));
                 }
             }
         }
-        (batches, end, None)
+        Ok((end, None))
     }
 
     pub(super) fn read_batch(&mut self, previous: Option<Sequence>) -> Result<LogBatch> {
         let start = self.offset;
         let mut chain = self.chain;
-        let mut body = Vec::new();
+        let mut body = std::mem::take(&mut self.spare);
+        body.clear();
         let mut sequence = None;
         loop {
             let at = self.offset;

@@ -1,5 +1,6 @@
 use super::{
-    AppendError, Beacon, Bounds, LogEnd, LogWriter, Role, SpareLog, activation, check_length, first_sequence, salvage, scan, verify,
+    AppendError, Beacon, Bounds, LogBatch, LogEnd, LogWriter, Role, SpareLog, activation, check_length, first_sequence, salvage, scan,
+    verify,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -40,8 +41,18 @@ fn log(bodies: &[&[u8]]) -> (Vec<u8>, LogEntry, Vec<Sealed>) {
     written(&(1..).zip(bodies.iter().copied()).collect::<Vec<_>>(), false)
 }
 
+fn read(bytes: &[u8], entry: &LogEntry, activated: bool, end: LogEnd) -> Result<Vec<(Sequence, Vec<u8>)>> {
+    let mut batches = Vec::new();
+    let mut visit = |batch: &LogBatch| {
+        batches.push((batch.sequence, batch.body.clone()));
+        Ok(())
+    };
+    scan(bytes, entry, activated, end, &mut visit)?;
+    Ok(batches)
+}
+
 fn sequences(bytes: &[u8], entry: &LogEntry, end: LogEnd) -> Result<Vec<Sequence>> {
-    Ok(scan(bytes, entry, true, end)?.batches.iter().map(|batch| batch.sequence).collect())
+    Ok(read(bytes, entry, true, end)?.into_iter().map(|(sequence, _)| sequence).collect())
 }
 
 #[test]
@@ -88,7 +99,7 @@ fn what_was_proven_durable_is_not_cut_off() {
         assert_eq!(sequences(&damaged(at), &entry, LogEnd::Tail).unwrap(), [1, 2]);
     }
     // A log that was never activated has no such frame.
-    let error = scan(&bytes, &entry, false, LogEnd::Tail).unwrap_err();
+    let error = read(&bytes, &entry, false, LogEnd::Tail).unwrap_err();
     assert!(error.offset() == Some(4096) && error.to_string().contains("activation record"), "{error}");
     // Damage before a recorded end is named as such.
     let error = sequences(&damaged(seals[1].end), &entry, LogEnd::Sealed(seals[3])).unwrap_err();
@@ -174,7 +185,8 @@ fn the_last_log_ends_where_nothing_is_proven_behind() {
     let short = &bytes[..bytes.len() - 1];
     assert_eq!(check_length(short, LogEnd::Tail).unwrap_err().kind(), ErrorKind::Corruption);
     assert!(check_length(short, LogEnd::Through(FRAMES_START)).is_ok());
-    assert!(scan(&bytes, &entry, false, LogEnd::Tail).unwrap().batches.is_empty());
+    let sealed = scan(&bytes, &entry, false, LogEnd::Tail, &mut |_| panic!("one that was never activated has no batch")).unwrap();
+    assert_eq!((sealed.end.end, sealed.proven.end), (FRAMES_START, FRAMES_START));
 }
 
 #[test]
@@ -194,9 +206,9 @@ fn what_is_salvaged_keeps_to_its_bounds() {
 fn a_large_batch_is_one_batch() {
     let large = vec![7; 17 << 20];
     let (bytes, entry, seals) = log(&[b"one", &large, b"three"]);
-    let batches = scan(&bytes, &entry, true, LogEnd::Sealed(seals[3])).unwrap().batches;
-    assert_eq!(batches.iter().map(|batch| batch.body.len()).collect::<Vec<_>>(), [3, 17 << 20, 5]);
-    assert_eq!(batches[1].body, large);
+    let batches = read(&bytes, &entry, true, LogEnd::Sealed(seals[3])).unwrap();
+    assert_eq!(batches.iter().map(|(_, body)| body.len()).collect::<Vec<_>>(), [3, 17 << 20, 5]);
+    assert_eq!(batches[1].1, large);
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub(crate) fn verify(bytes: &[u8], database: FileId, entry: &LogEntry, role: Rol
     }
     damages.extend(check_zeros(bytes, start, FRAMES_START).err());
     check_activations(bytes, entry, role, &mut damages);
-    match scan(bytes, entry, role.activated, role.end) {
-        Ok(scanned) => damages.extend(check_padding(bytes, entry, scanned.end).err()),
+    match scan(bytes, entry, role.activated, role.end, &mut |_| Ok(())) {
+        Ok(scanned) => damages.extend(check_padding(bytes, entry, scanned.end.end).err()),
         Err(error) => damages.push(error),
     }
     damages
