@@ -31,7 +31,8 @@ impl Fjall {
 
     fn persist(&self) -> Option<PersistMode> {
         match self.mode {
-            Mode::Buffered => None,
+            // A write alone may stay in the process.
+            Mode::Buffered => Some(PersistMode::Buffer),
             Mode::Durable => Some(PersistMode::SyncData),
         }
     }

@@ -56,7 +56,8 @@ impl Engine for Varvite {
     }
 
     fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
-        let entries = order.iter().map(|row| (data.id(*row), Fields::vector(data.vector(*row, 0))));
+        // In order, as the others need it: without it, every later piece is merged with the first.
+        let entries = data.sorted(order).into_iter().map(|(id, row)| (id, Fields::vector(data.vector(row, 0))));
         self.docs.bulk_load(entries, DuplicatePolicy::Refuse)?;
         self.settle()
     }
