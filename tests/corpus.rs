@@ -11,6 +11,11 @@
 )]
 #![cfg(feature = "fuzzing")]
 
+// The program's modules need what the feature `cli` brings.
+#[cfg(feature = "cli")]
+#[path = "support/inputs.rs"]
+mod inputs;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -25,8 +30,11 @@ use varvite::{
     io::simulated::SimulatedDisk,
 };
 
+#[cfg(feature = "cli")]
+use inputs::{failure, files, ids, json, text};
+
 /// The kept inputs of a target, by name. The package as published carries no corpus: there is nothing to replay there.
-fn inputs(target: &str) -> Option<Vec<PathBuf>> {
+fn kept(target: &str) -> Option<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     if !root.join("Cargo.toml").exists() {
         return None;
@@ -40,7 +48,7 @@ fn inputs(target: &str) -> Option<Vec<PathBuf>> {
 
 /// Runs every input as it is, and with its checksums made to fit, as the mutators do.
 fn replay(target: &str, run: fn(&[u8]), sign: fn(&[u8]) -> Vec<u8>) {
-    let Some(inputs) = inputs(target) else { return };
+    let Some(inputs) = kept(target) else { return };
     assert!(!inputs.is_empty(), "fuzz/corpus/{target} holds no input: fuzz/README.md says how to seed it");
     let failures: Vec<String> = inputs
         .iter()
@@ -82,6 +90,12 @@ fn pages() {
 #[test]
 fn repair() {
     replay("repair", fuzzing::repair, <[u8]>::to_vec);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn inputs_of_the_program() {
+    replay("inputs", inputs::inputs, <[u8]>::to_vec);
 }
 
 #[test]

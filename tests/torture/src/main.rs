@@ -16,6 +16,8 @@ mod corrupt;
 mod crash;
 mod device;
 mod faults;
+#[path = "../../support/inputs.rs"]
+mod inputs;
 mod kill;
 mod ledger;
 mod mutate;
@@ -34,6 +36,7 @@ use std::{path::PathBuf, process::ExitCode};
 use campaign::Replayed;
 use campaign::{Common, run};
 use clap::{Args, Parser, Subcommand};
+use inputs::{failure, files, ids, json, text};
 
 #[global_allocator]
 static COUNTING: support::counting::Counting = support::counting::Counting;
@@ -69,7 +72,7 @@ enum Layer {
     Corrupt(Common),
     /// The targets of `fuzz/` on their committed corpora, changed at random, without feedback. A case is a thousand inputs.
     Mutate {
-        /// Which entry point of `varvite::fuzzing`.
+        /// Which target.
         target: mutate::Target,
         #[command(flatten)]
         common: Common,

@@ -8,6 +8,7 @@ use varvite::fuzzing;
 
 use crate::{
     campaign::{Campaign, Replayed, processors},
+    inputs,
     quiet::caught,
     support::Random,
 };
@@ -27,6 +28,7 @@ pub enum Target {
     Manifest,
     Payload,
     Pages,
+    Inputs,
     Operations,
     Repair,
     Search,
@@ -40,6 +42,7 @@ impl Target {
             Self::Manifest => "mutate manifest",
             Self::Payload => "mutate payload",
             Self::Pages => "mutate pages",
+            Self::Inputs => "mutate inputs",
             Self::Operations => "mutate operations",
             Self::Repair => "mutate repair",
             Self::Search => "mutate search",
@@ -58,6 +61,7 @@ impl Target {
             Self::Manifest => (fuzzing::manifest, Some(fuzzing::resign_manifest)),
             Self::Payload => (fuzzing::payload, Some(fuzzing::resign_payload)),
             Self::Pages => (fuzzing::pages, Some(fuzzing::resign_pages)),
+            Self::Inputs => (inputs::inputs, None),
             Self::Operations => (fuzzing::operations, None),
             Self::Repair => (fuzzing::repair, None),
             Self::Search => (fuzzing::search, None),
@@ -70,7 +74,7 @@ impl Target {
             Self::Log => 1024,
             Self::Segment => 2048,
             Self::Manifest => 8192,
-            Self::Payload | Self::Pages => 512,
+            Self::Payload | Self::Pages | Self::Inputs => 512,
             Self::Operations => 96,
             Self::Repair => 33,
             Self::Search => 200,
