@@ -135,20 +135,67 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
     seeds
 }
 
+/// The worked examples of `format-spec.md`, in order: their first offsets and their bytes, which a unit test compares with the encoders.
+fn examples() -> Vec<(usize, Vec<u8>)> {
+    let (_, section) = include_str!("../format-spec.md").split_once("\n## 11. Worked examples\n").unwrap();
+    let texts = section.split("```text\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let example = |text: &str| {
+        let mut bytes = Vec::new();
+        let mut first = None;
+        for line in text.lines() {
+            // Six digits of offset and 47 columns of bytes; what they mean stands behind.
+            let offset: usize = line[..6].trim().parse().unwrap();
+            assert_eq!(offset, *first.get_or_insert(offset) + bytes.len(), "{line}");
+            let digits = line[8..].get(..47).unwrap_or(&line[8..]);
+            bytes.extend(digits.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
+        }
+        (first.unwrap(), bytes)
+    };
+    texts.map(example).collect()
+}
+
+/// Those examples as whole inputs. The specification shows a frame alone: the header and the activation records before it are made here, those
+/// of the log 1 that the manifest names.
+fn seeds_of_the_specification() -> BTreeMap<String, Vec<u8>> {
+    let [(12_288, frame), (0, manifest)] = &*examples() else { panic!("other examples than a frame and a manifest: make seeds of them") };
+    let mut header = manifest[..64].to_vec();
+    header[4..8].copy_from_slice(b"LOGF");
+    header[40..56].copy_from_slice(&manifest[120..136]);
+    let mut activation = b"VRVTACTV".to_vec();
+    activation.extend([1, 0, 0, 0, 1, 0, 0].into_iter().flat_map(u64::to_le_bytes));
+    let log = resign_short_log(&[&*header, &*activation, &*activation, frame].concat());
+    let mut copy = manifest.clone();
+    copy.resize(4096, 0);
+    let document = [&[0], &frame[53..60]].concat();
+    let seeds =
+        [("log/seed-spec-put", log), ("manifest/seed-spec-empty-database", copy.repeat(2)), ("payload/seed-spec-document", document)];
+    seeds.map(|(name, bytes)| (name.to_owned(), bytes)).into()
+}
+
 /// The longest file of a kind, in the shape that its target takes.
 fn longest(disk: &SimulatedDisk, kind: &str, shape: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let names = disk.names().into_iter().filter(|name| name.starts_with(kind));
     names.map(|name| shape(&disk.read_all(&name).unwrap())).max_by_key(Vec::len).unwrap()
 }
 
+#[test]
+fn seeds_of_the_specification_have_its_bytes_and_checksums_that_fit() {
+    let seeds = seeds_of_the_specification();
+    let [(_, frame), (_, manifest)] = &*examples() else { panic!("two examples") };
+    assert!(seeds["log/seed-spec-put"].ends_with(frame), "a checksum of the example does not fit");
+    let copies = &seeds["manifest/seed-spec-empty-database"];
+    assert!(copies.starts_with(manifest) && copies[4096..].starts_with(manifest) && resign_manifest(copies) == *copies);
+    assert_eq!(seeds["payload/seed-spec-document"], [b"\0\x02\x02\0\0\0".as_slice(), b"hi"].concat());
+}
+
 /// `VARVITE_SEEDS=write` writes them anew after the format has changed.
 #[test]
-fn seeds_are_what_the_engine_writes() {
+fn seeds_are_what_the_engine_writes_and_the_specification_shows() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     if !corpus.exists() {
         return;
     }
-    for (name, bytes) in seeds() {
+    for (name, bytes) in seeds().into_iter().chain(seeds_of_the_specification()) {
         if std::env::var_os("VARVITE_SEEDS").is_some() {
             fs::write(corpus.join(&name), &bytes).unwrap();
         }
