@@ -180,11 +180,10 @@ demo() {
 }
 
 scripts() {
-    bash -n .ci/run
-    bash -n .ci/full
-    bash -n .ci/steps.sh
+    local script scripts=(.ci/run .ci/full .ci/steps.sh fuzz/campaign fuzz/coverage fuzz/targets.sh fuzz/oss-fuzz/build.sh)
+    for script in "${scripts[@]}"; do bash -n "$script"; done
     has shellcheck || skip "no shellcheck; bash itself accepts the scripts"
-    shellcheck -x .ci/run .ci/full .ci/steps.sh
+    shellcheck -x "${scripts[@]}"
 }
 
 bans() {
