@@ -101,7 +101,8 @@ fn run(limit: &str, path: &Path, read_mode: ReadMode, test: &str) -> Ended {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("VARVITE_RESOURCES", path);
-    command.stderr(std::process::Stdio::null());
+    // Without memory, a panic that prints its backtrace waits for itself in the standard library.
+    command.env("RUST_BACKTRACE", "0").stderr(std::process::Stdio::null());
     if read_mode == ReadMode::Copied {
         command.env("VARVITE_COPIED", "1");
     }
