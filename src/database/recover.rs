@@ -192,9 +192,7 @@ fn read_logs(
     let mut logs = Vec::new();
     for (index, (entry, bytes, activation)) in opened.iter().enumerate() {
         let name = log_name(entry.number);
-        // The first, and the one behind logs whose ends a manifest records, were synced with it.
-        let is_settled = index.checked_sub(1).and_then(|before| opened.get(before)).is_none_or(|(before, ..)| before.sealed.is_some());
-        if is_settled && activation.is_none() {
+        if manifest.is_settled(entry.number) && activation.is_none() {
             return Err(Error::corruption("the activation record is missing in both places, though this log was in use")
                 .at(4096)
                 .in_file(name));

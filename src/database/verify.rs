@@ -187,10 +187,7 @@ impl Check<'_> {
         for (index, (entry, bytes)) in logs.iter().enumerate() {
             let successor = activations.get(index + 1).and_then(Option::as_ref);
             let activated = activations.get(index).is_some_and(Option::is_some);
-            let position = manifest.logs.iter().position(|named| named.number == entry.number);
-            let before = position.and_then(|position| position.checked_sub(1)).and_then(|before| manifest.logs.get(before));
-            // As in recovery: the first, and the one behind logs whose ends the manifest records, were synced with it.
-            let is_settled = before.is_none_or(|before| before.sealed.is_some());
+            let is_settled = manifest.is_settled(entry.number);
             let end = match (successor, entry.sealed, cut) {
                 (Some(next), _, _) => LogEnd::Sealed(next.sealed()),
                 (None, Some(sealed), _) => LogEnd::Sealed(sealed),

@@ -111,6 +111,13 @@ pub(crate) struct Decoded {
 }
 
 impl Manifest {
+    /// Whether a log was in use when this manifest was written, and synced before it: the first, and the one behind those whose ends it records.
+    pub(crate) fn is_settled(&self, log: FileNumber) -> bool {
+        let position = self.logs.iter().position(|entry| entry.number == log);
+        let before = position.and_then(|position| position.checked_sub(1)).and_then(|before| self.logs.get(before));
+        position.is_some() && before.is_none_or(|before| before.sealed.is_some())
+    }
+
     /// The whole file, both copies.
     pub(crate) fn encode(&self) -> Vec<u8> {
         debug_assert!(self.check().is_ok(), "{:?}", self.check());

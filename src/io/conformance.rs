@@ -59,6 +59,11 @@ fn bytes_come_back(storage: &dyn Storage) {
     assert_eq!(kind(reader.read_at(1 << 40, &mut buffer)), ErrorKind::UnexpectedEof);
     reader.read_at(1 << 40, &mut []).unwrap();
     assert_eq!(reader.map().unwrap().as_ptr() as usize % 64, 0);
+    // A hint, whatever it names.
+    for (offset, len) in [(0, 7), (3, 0), (5, 1 << 40), (u64::MAX, u64::MAX)] {
+        writer.write_behind(offset, len);
+    }
+    assert_eq!(content(storage, "a"), b"\0\0\0defg");
     writer.sync_data().unwrap();
     storage.sync_names().unwrap();
 }

@@ -300,6 +300,16 @@ fn repeated_and_unordered_entries_are_refused() {
 }
 
 #[test]
+fn logs_that_were_in_use_are_the_first_and_the_one_behind_sealed_ones() {
+    // 1 is sealed, 2 is open.
+    let mut manifest = sample();
+    manifest.logs.push(LogEntry { number: 3, ..manifest.logs[1].clone() });
+    assert_eq!([1, 2, 3, 4].map(|log| manifest.is_settled(log)), [true, true, false, false]);
+    manifest.logs.remove(0);
+    assert_eq!([2, 3].map(|log| manifest.is_settled(log)), [true, false]);
+}
+
+#[test]
 fn every_row_of_a_segment_may_be_dead() {
     let mut manifest = sample();
     let entry = manifest.collections[0].runs[0][0].kills.as_mut().unwrap();
