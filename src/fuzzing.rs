@@ -16,7 +16,8 @@ pub use operations::operations;
 pub use parts::{Part, parts_of_segment_file};
 pub use repair::repair;
 pub use resign::{
-    adopt_segment, resign_floor, resign_log, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log, shorten_log,
+    adopt_segment, resign_floor, resign_lock, resign_log, resign_manifest, resign_pages, resign_payload, resign_segment, resign_short_log,
+    shorten_log,
 };
 pub use search::search;
 

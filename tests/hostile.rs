@@ -1,4 +1,4 @@
-//! Hostile bytes with checksums that fit: every integer of logs, manifests and segment files set to extremes. Checksums are no defence here, so
+//! Hostile bytes with checksums that fit: every integer of every file set to extremes. Checksums are no defence here, so
 //! what is read may be anything; but nothing panics, nothing hangs, and memory stays within a small multiple of the files.
 //!
 //! `VARVITE_DAMAGE=full` takes every byte as the start of a field instead of every 43rd.
@@ -25,7 +25,7 @@ use support::{
     counting::{Counting, peak_of},
     damage::{Bench, Change},
     state::observe,
-    subjects::{Subject, closed, killed, options},
+    subjects::{Subject, closed, killed, options, rotated},
 };
 use varvite::{Database, fuzzing};
 
@@ -53,8 +53,18 @@ fn a_signed_floor() {
 }
 
 #[test]
-fn a_signed_log() {
+fn a_signed_lock() {
+    sign(&killed(), "LOCK");
+}
+
+#[test]
+fn signed_logs() {
     sign(&killed(), "log");
+}
+
+#[test]
+fn signed_logs_that_are_sealed() {
+    sign(&rotated(), "log");
 }
 
 #[test]
@@ -104,6 +114,7 @@ fn signing_what_is_unchanged_changes_nothing() {
         for (name, bytes) in &subject.files {
             let signed = match name.split('-').next().unwrap() {
                 "FLOOR" => fuzzing::resign_floor(bytes),
+                "LOCK" => fuzzing::resign_lock(bytes),
                 "log" => fuzzing::resign_log(bytes),
                 "MANIFEST" => fuzzing::resign_manifest(bytes),
                 "seg" => fuzzing::resign_segment(bytes),

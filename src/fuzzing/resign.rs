@@ -5,7 +5,7 @@ use super::{footer_of, resign_footer, sign, u32_at};
 use crate::format::{
     crc,
     identity::IDENTITY_BYTES,
-    lock_page::{HOLDER_BYTES, Holder, POINT_BYTES},
+    lock_page::{HOLDER_BYTES, HOLDER_OFFSET, POINT_BYTES, POINT_OFFSET},
     log::{ACTIVATION_BYTES, ACTIVATION_OFFSETS, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, frame_bytes},
     manifest::Manifest,
     segment_file::SegmentPlace,
@@ -105,16 +105,25 @@ pub fn resign_pages(data: &[u8]) -> Vec<u8> {
             let floor = resign_floor(parts);
             parts.copy_from_slice(&floor);
         }
-        4 => {
-            let host = parts.get(8..HOLDER_BYTES).and_then(|host| std::str::from_utf8(host).ok());
-            if let (Some(host), [a, b, c, d, ..]) = (host, &*parts) {
-                let holder = Holder { process: u32::from_le_bytes([*a, *b, *c, *d]), host: host.to_owned() };
-                parts.iter_mut().zip(holder.encode()).for_each(|(place, byte)| *place = byte);
-            }
-            sign(parts, &[], HOLDER_BYTES..HOLDER_BYTES + POINT_BYTES - 4, HOLDER_BYTES + POINT_BYTES - 4);
-        }
+        4 => resign_lock_parts(parts, 0, HOLDER_BYTES),
         _ => {}
     }
+    signed
+}
+
+/// The checksums of who holds LOCK and of its point, which start at these offsets.
+fn resign_lock_parts(bytes: &mut [u8], holder: usize, point: usize) {
+    let process: Vec<u8> = bytes.get(holder..holder + 4).unwrap_or_default().to_vec();
+    sign(bytes, &process, holder + 8..holder + HOLDER_BYTES, holder + 4);
+    sign(bytes, &[], point..point + POINT_BYTES - 4, point + POINT_BYTES - 4);
+}
+
+/// LOCK: identity, holder and point.
+#[must_use]
+pub fn resign_lock(data: &[u8]) -> Vec<u8> {
+    let mut signed = data.to_vec();
+    sign(&mut signed, &[], 0..60, 60);
+    resign_lock_parts(&mut signed, HOLDER_OFFSET as usize, POINT_OFFSET as usize);
     signed
 }
 

@@ -1,4 +1,4 @@
-//! Hostile bytes with checksums that fit: every integer of FLOOR, logs, manifests and segment files set to extremes. What is read may be anything
+//! Hostile bytes with checksums that fit: every integer of every file set to extremes. What is read may be anything
 //! then; but nothing panics, nothing hangs, and memory stays within a small multiple of what the undamaged directory takes.
 //!
 //! Needs the feature `fuzzing`.
@@ -28,19 +28,21 @@ fn target(name: &str, places: impl Iterator<Item = usize>) -> Target {
     Target { name: name.to_owned(), places: places.collect() }
 }
 
-/// All files of a subject but LOCK, which recovery never reads. With stride 1 every fourth byte; headers, footers and the counters of manifests
-/// densely whatever the stride.
+/// All files of a subject. With stride 1 every fourth byte; headers, footers and the counters of manifests densely whatever the stride.
 pub fn targets(subject: &Subject, stride: usize) -> Vec<Target> {
-    let mut targets = vec![target("FLOOR", (8..60).step_by(4))];
+    let identity = || (8..60).step_by(4);
+    let mut targets = Vec::new();
     for (name, bytes) in &subject.files {
         let (kind, len) = (name.split('-').next().unwrap_or_default(), bytes.len());
         match kind {
-            "log" if subject.tail.as_ref() == Some(name) => {
+            "FLOOR" => targets.push(target(name, identity())),
+            "LOCK" => targets.push(target(name, identity().chain((64..136).step_by(4)).chain((1024..1076).step_by(4)))),
+            "log" => {
                 // Every field of the headers, of both activation records at once by their signature, and the bodies.
                 let all = frames(bytes);
                 let headers = all.iter().flat_map(|(at, _, _)| *at as usize..*at as usize + 24).step_by(stride.div_ceil(2));
-                let bodies = (12_288..all.last().unwrap().1 as usize).step_by(stride * 4);
-                targets.push(target(name, (8..60).step_by(4).chain((4096..4156).step_by(4)).chain(headers).chain(bodies)));
+                let bodies = (12_288..all.last().map_or(12_288, |(_, end, _)| *end as usize)).step_by(stride * 4);
+                targets.push(target(name, identity().chain((4096..4156).step_by(4)).chain(headers).chain(bodies)));
             }
             "MANIFEST" => {
                 let body = u64::from_le_bytes(bytes[64..72].try_into().unwrap()) as usize;
@@ -66,6 +68,7 @@ fn signed(subject: &Subject, name: &str, mut hostile: Vec<u8>) -> Option<Change>
             hostile.copy_within(..64, 4096);
             one(fuzzing::resign_floor(&hostile))
         }
+        "LOCK" => one(fuzzing::resign_lock(&hostile)),
         "log" => {
             let mut signed = fuzzing::resign_log(&hostile);
             signed.copy_within(4096..4160, 8192);

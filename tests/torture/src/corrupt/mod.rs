@@ -8,7 +8,10 @@
 mod fields;
 mod plan;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use crate::{
     campaign::{Campaign, Replayed, processors},
@@ -29,10 +32,14 @@ const HANG: Duration = Duration::from_secs(120);
 
 pub fn explore(campaign: &Campaign) {
     let (plan, watch) = (Plan::new(), Watch::start("corrupt", HANG));
-    let end = plan.end();
+    let (end, ended) = (plan.end(), AtomicBool::new(false));
     campaign.on_threads(processors(), |campaign| {
         let mut benches: Vec<Limits<'_>> = plan.subjects.iter().map(Limits::new).collect();
-        while let Some(case) = campaign.next_case().filter(|case| *case < end) {
+        while let Some(case) = campaign.next_case() {
+            if case >= end {
+                ended.store(true, Ordering::Relaxed);
+                break;
+            }
             watch.begin(case);
             let mut told = Told::default();
             let tried = caught(|| try_case(&plan, &mut benches, case, &mut told));
@@ -44,6 +51,7 @@ pub fn explore(campaign: &Campaign) {
             campaign.progress("changes");
         }
     });
+    campaign.count("came to the end", u64::from(ended.into_inner()));
 }
 
 pub fn replay(case: &str) -> Result<String, Replayed> {
