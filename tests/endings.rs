@@ -14,6 +14,7 @@ mod support;
 
 use std::{
     fs,
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -30,7 +31,10 @@ use support::{
 };
 use varvite::{
     Background, Database, DuplicatePolicy, Durability, ErrorKind, Fields, Metric, Options, PurgeReceipt,
-    io::{Storage, simulated::SimulatedDisk},
+    io::{
+        Storage,
+        simulated::{CrashPlan, Fault, OperationKind, SimulatedDisk},
+    },
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -299,4 +303,48 @@ fn a_purge_waits_for_the_compactions_that_began_before_it() {
         compaction.join().unwrap();
     });
     assert_eq!((docs.count().unwrap(), docs.contains([60_u8]).unwrap()), (89, false));
+}
+
+/// Simpler rule: what is dead is erased once so much time has passed on the wall clock. Set back by a day, that clock adds a day.
+#[test]
+fn a_clock_set_back_does_not_delay_what_is_to_be_erased() {
+    let disk = SimulatedDisk::new(3);
+    let db = Database::open_on(Arc::new(disk.clone()), Options { memtable_bytes: 1 << 16, ..inline() }).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    let stands_somewhere = || {
+        let segments = disk.list().unwrap().into_iter().filter(|info| info.name.starts_with("seg-"));
+        let holds = |bytes: &[u8]| bytes.windows(6).any(|window| window == b"secret");
+        segments.map(|info| disk.open_read(&info.name).unwrap().map().unwrap()).any(|bytes| holds(&bytes))
+    };
+    // So many that flushes and what follows them are due several times.
+    let write = |ids: Range<u32>| ids.for_each(|id| docs.upsert(id.to_string(), &[id as f32, 1.0]).map(drop).unwrap());
+    docs.upsert("x", Fields::vector(&[1.0, 1.0]).with_document("secret")).unwrap();
+    write(0..10_000);
+    db.flush().unwrap();
+    docs.delete("x").unwrap();
+    write(10_000..12_000);
+    assert!(stands_somewhere(), "not due yet");
+    disk.clock().shift_wall_clock(-86_400);
+    write(12_000..14_000);
+    assert!(!stands_somewhere(), "{:?}", db.stats());
+}
+
+/// Simpler rule: a directory that cannot be listed has no orphans. They would stay, with what they hold, and nobody would know.
+#[test]
+fn a_directory_that_cannot_be_listed_is_the_error_of_the_open() {
+    let disk = SimulatedDisk::new(4);
+    drop(Database::open_on(Arc::new(disk.clone()), inline()).unwrap());
+    let before = disk.operations();
+    disk.record_trace(true);
+    drop(Database::open_on(Arc::new(disk.clone()), inline()).unwrap());
+    let lists: Vec<u64> =
+        disk.trace().iter().filter(|op| op.number >= before && op.kind == OperationKind::List).map(|op| op.number - before).collect();
+    assert!(!lists.is_empty());
+    for at in lists {
+        let disk = disk.crash(&CrashPlan::KeepAll);
+        disk.inject(disk.operations() + at, Fault::Errno(libc::EIO));
+        let opened = Database::open_on(Arc::new(disk.clone()), inline()).map(drop);
+        assert_eq!(opened.map_err(|error| error.kind()), Err(ErrorKind::Io), "listing {at}");
+        Database::open_on(Arc::new(disk), inline()).unwrap();
+    }
 }
