@@ -24,7 +24,11 @@ use support::{
 };
 use varvite::{
     Collection, Database, DuplicatePolicy, Error, ErrorKind, Fields, Metadata, Metric, Options, Result,
-    io::{Storage, memory::Memory, simulated::SimulatedDisk},
+    io::{
+        Storage,
+        memory::Memory,
+        simulated::{CrashPlan, Fault, SimulatedDisk},
+    },
 };
 
 fn docs() -> (Database, Collection) {
@@ -200,4 +204,37 @@ fn damage_beside_a_live_writer_is_told() {
     assert_eq!((error.kind(), error.file()), (ErrorKind::Corruption, Some(name.as_str())), "{error}");
     let report = Database::verify(place.path(), options()).unwrap();
     assert!(report.damages.iter().any(|damage| damage.file() == Some(name.as_str())), "{report:?}");
+}
+
+/// Every call of a verification fails, once and from then on. What could not be read for want of descriptors is the call's error, and no damage.
+#[test]
+fn a_verification_that_runs_out_of_descriptors_reports_no_damage() {
+    let disk = SimulatedDisk::new(9);
+    let db = open_on(&disk, options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.insert("a", &[1.0, 2.0]).unwrap();
+    db.flush().unwrap();
+    docs.insert("b", &[3.0, 4.0]).unwrap();
+    drop((docs, db));
+    let (eio, emfile) = (5, 24);
+    for fault in [Fault::Errno(emfile), Fault::Sticky(emfile), Fault::Errno(eio), Fault::Sticky(eio)] {
+        for operation in 0.. {
+            let disk = disk.crash(&CrashPlan::KeepAll);
+            let before = disk.operations();
+            disk.inject(before + operation, fault);
+            let verified = Database::verify_on(&disk, &options());
+            if disk.operations() - before <= operation {
+                assert!(operation > 10 && verified.unwrap().damages.is_empty());
+                break;
+            }
+            let context = format!("{fault:?} at operation {operation}: {verified:?}");
+            match &verified {
+                Ok(report) if matches!(fault, Fault::Errno(number) | Fault::Sticky(number) if number == emfile) => {
+                    assert!(report.damages.is_empty(), "{context}");
+                }
+                Ok(report) => assert!(report.damages.iter().all(|damage| damage.kind() == ErrorKind::Io), "{context}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Io, "{context}"),
+            }
+        }
+    }
 }
