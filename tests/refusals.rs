@@ -238,3 +238,61 @@ fn a_verification_that_runs_out_of_descriptors_reports_no_damage() {
         }
     }
 }
+
+/// Files come and go beside a reader: whatever it does not find, at whichever call, it looks again, or says so; what it reads is the state.
+#[test]
+fn a_reader_that_misses_a_file_looks_again_or_says_so() {
+    let disk = SimulatedDisk::new(10);
+    let db = open_on(&disk, options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.insert("a", &[1.0, 2.0]).unwrap();
+    db.flush().unwrap();
+    docs.insert("b", &[3.0, 4.0]).unwrap();
+    let (enoent, mut found) = (2, 0);
+    for live in [true, false] {
+        let disk = if live { disk.clone() } else { disk.crash(&CrashPlan::KeepAll) };
+        for operation in 0.. {
+            let before = disk.operations();
+            disk.inject(before + operation, Fault::Errno(enoent));
+            let opened = Database::open_read_only_on(Arc::new(disk.clone()), options());
+            let is_past = disk.operations() - before <= operation;
+            match opened.and_then(|reader| reader.collection("docs")?.count()) {
+                Ok(count) => {
+                    found += 1;
+                    assert_eq!(count, 2, "live {live}, operation {operation}");
+                }
+                Err(error) => assert!(!is_past && error.kind() != ErrorKind::Poisoned, "live {live}, operation {operation}: {error:?}"),
+            }
+            disk.heal();
+            if is_past {
+                break;
+            }
+        }
+    }
+    assert!(found > 6, "{found}");
+}
+
+/// Files that go while a repair reads: it refuses, or it says what is lost.
+#[test]
+fn a_repair_that_misses_a_file_says_what_is_lost() {
+    let disk = SimulatedDisk::new(11);
+    let db = open_on(&disk, options()).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    docs.insert("a", &[1.0, 2.0]).unwrap();
+    db.flush().unwrap();
+    docs.insert("b", &[3.0, 4.0]).unwrap();
+    for operation in 0.. {
+        let disk = disk.crash(&CrashPlan::KeepAll);
+        let before = disk.operations();
+        disk.inject(before + operation, Fault::Errno(2));
+        let repaired = Database::repair_on(&disk, Arc::new(Memory::new()), options());
+        let is_past = disk.operations() - before <= operation;
+        match repaired {
+            Ok(report) => assert!(report.salvaged == 2 || !report.lost.is_empty(), "operation {operation}: {report:?}"),
+            Err(error) => assert!(!is_past, "operation {operation}: {error:?}"),
+        }
+        if is_past {
+            break;
+        }
+    }
+}

@@ -1338,3 +1338,55 @@ fn a_writer_that_cannot_tell_readers_what_is_synced_does_not_write() {
     assert_eq!(reader.collection("docs").unwrap().count().unwrap(), 1);
     assert_eq!(docs.insert("refused", &[1.0, 2.0]).unwrap_err().kind(), ErrorKind::Poisoned);
 }
+
+/// Simpler rule: the batches that recovery writes again are gathered first. Here they are larger than what it gathers, and all are there.
+#[test]
+fn a_large_group_that_was_not_synced_is_written_again_whole() {
+    let disk = SimulatedDisk::new(21);
+    let options = || Options { memtable_bytes: 64 << 20, ..calm() };
+    let db = Database::open_on(Arc::new(disk.clone()), options()).unwrap();
+    let docs = db.create_collection("docs", 1024, Metric::L2).unwrap().durability(Durability::Buffered);
+    for number in 0..700_u32 {
+        docs.upsert(number.to_be_bytes(), vec![number as f32; 1024].as_slice()).unwrap();
+    }
+    let mut disk = disk.crash(&CrashPlan::KeepAll);
+    // What the first recovery writes again is proven for the second, whatever the cache drops then.
+    for plan in [CrashPlan::KeepAll, CrashPlan::LoseAll] {
+        let db = Database::open_on(Arc::new(disk.clone()), options()).unwrap();
+        let docs = db.collection("docs").unwrap();
+        assert_eq!(docs.count().unwrap(), 700);
+        assert!(
+            (0..700_u32).all(|number| docs.get(number.to_be_bytes()).unwrap().unwrap().iter().all(|element| *element == number as f32))
+        );
+        disk = disk.crash(&plan);
+    }
+    assert_eq!(Database::open_on(Arc::new(disk), options()).unwrap().collection("docs").unwrap().count().unwrap(), 700);
+}
+
+/// Simpler rule: what is to be erased soon is frozen at once. While another memtable waits for its flush it cannot be; it is later.
+#[test]
+fn what_is_to_be_erased_waits_for_a_flush_that_fails() {
+    let disk = SimulatedDisk::new(22);
+    let options = Options { memtable_bytes: 1 << 16, erase_after: Duration::from_secs(60), ..calm() };
+    let db = Database::open_on(Arc::new(disk.clone()), options).unwrap();
+    let docs = db.create_collection("docs", 16, Metric::L2).unwrap();
+    let write = |ids: std::ops::Range<u32>| ids.for_each(|id| docs.upsert(id.to_be_bytes(), &[id as f32; 16]).map(drop).unwrap());
+    write(0..20);
+    // No descriptors: the log, which is open, takes writes; a flush makes no file.
+    disk.inject(disk.operations(), Fault::Sticky(24));
+    let flushes = db.stats().unwrap().flushes;
+    for id in 20.. {
+        write(id..id + 1);
+        if db.stats().unwrap().background_error.is_some() {
+            break;
+        }
+    }
+    docs.delete(3_u32.to_be_bytes()).unwrap();
+    disk.clock().advance(Duration::from_secs(61));
+    docs.upsert("late", &[1.0; 16]).unwrap();
+    assert_eq!(db.stats().unwrap().flushes, flushes, "{:?}", db.stats());
+    disk.heal();
+    write(500..502);
+    assert_eq!(db.stats().unwrap().flushes, flushes + 2, "the one that failed, and the delete that was due: {:?}", db.stats());
+    assert!(docs.get(3_u32.to_be_bytes()).unwrap().is_none());
+}

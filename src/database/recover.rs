@@ -308,3 +308,67 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cut, Unproven, log_name, recover};
+    use crate::{
+        Database, Durability, Error, ErrorKind, Metric, Options,
+        io::{Storage, memory::Memory},
+        manifest::ManifestStore,
+        sync::Arc,
+    };
+
+    /// The directory of a killed writer, and what its log holds beyond what is known to be on the device.
+    fn killed() -> (Memory, Unproven) {
+        let storage = Memory::new();
+        let db = Database::open_on(Arc::new(storage.clone()), Options::default()).unwrap();
+        let docs = db.create_collection("docs", 2, Metric::L2).unwrap().durability(Durability::Buffered);
+        for id in 0..9_u8 {
+            docs.upsert([id + 1], &[f32::from(id), 1.0]).unwrap();
+        }
+        let copy = Memory::new();
+        for info in storage.list().unwrap() {
+            let bytes = storage.open_read(&info.name).unwrap().map().unwrap().to_vec();
+            copy.create(&info.name).unwrap().write_at(0, &bytes).unwrap();
+        }
+        let loaded = ManifestStore::load(&copy, &copy.list().unwrap()).unwrap().unwrap();
+        let recovered = recover(&copy, &Options::default(), &loaded.manifest, &Cut::Recovery).unwrap();
+        (copy, recovered.unproven.unwrap())
+    }
+
+    fn read(storage: &Memory, unproven: &Unproven) -> Result<u32, Error> {
+        let mut batches = 0;
+        unproven.read(storage, &mut |_| {
+            batches += 1;
+            Ok(())
+        })?;
+        Ok(batches)
+    }
+
+    /// A page that a failed sync has left clean may be read once, and be gone the next time.
+    #[test]
+    fn a_log_that_changes_while_it_is_read_again_is_an_error_of_the_device() {
+        let (storage, unproven) = killed();
+        assert_eq!(read(&storage, &unproven).unwrap(), 9);
+        let name = log_name(unproven.entry.number);
+        let (from, through) = (unproven.from.end, unproven.through.end);
+        let whole = storage.open_read(&name).unwrap().map().unwrap().to_vec();
+        for at in from..through {
+            let file = storage.open_write(&name).unwrap();
+            file.write_at(at, &vec![0; (through - at) as usize]).unwrap();
+            if *storage.open_read(&name).unwrap().map().unwrap() != *whole {
+                let error = read(&storage, &unproven).unwrap_err();
+                assert!(error.kind() == ErrorKind::Io && error.file() == Some(&*name), "cut at {at}: {error:?}");
+            }
+            file.write_at(0, &whole).unwrap();
+        }
+        let file = storage.open_write(&name).unwrap();
+        file.write_at(from, &[whole[from as usize] ^ 0x10]).unwrap();
+        let error = read(&storage, &unproven).unwrap_err();
+        assert!(error.kind() == ErrorKind::Io && error.file() == Some(&*name), "{error:?}");
+        file.write_at(0, &whole).unwrap();
+        let refused = unproven.read(&storage, &mut |_| Err(Error::invalid("enough")));
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}
