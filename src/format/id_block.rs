@@ -172,7 +172,21 @@ pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Entries, IDS_PER_BLOCK, append, first, get, lower_bound, matches};
+    use super::{Entries, IDS_PER_BLOCK, append, common_prefix, first, get, lower_bound, matches};
+
+    #[test]
+    fn a_common_prefix_ends_at_the_first_difference() {
+        let id: Vec<u8> = (1..=40).collect();
+        for length in 0..=id.len() {
+            assert_eq!(common_prefix(&id, &id[..length]), length);
+            assert_eq!(common_prefix(&id[..length], &id), length);
+            let mut other = id.clone();
+            if let Some(byte) = other.get_mut(length) {
+                *byte ^= 0x80;
+            }
+            assert_eq!(common_prefix(&id, &other), length);
+        }
+    }
 
     fn encode(ids: &[Vec<u8>]) -> Vec<u8> {
         let mut block = Vec::new();

@@ -175,6 +175,16 @@ fn a_log_is_read_through_the_point_that_its_writer_tells() {
     assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(seals[2].end)), "{error}");
 }
 
+/// What is not proven is written again by recovery: the bound must be the last one that a frame states, neither more nor less.
+#[test]
+fn the_last_frame_says_how_far_the_last_log_is_proven() {
+    let scanned = |bytes: &[u8], entry: &LogEntry| scan(bytes, entry, true, LogEnd::Tail, &mut |_| Ok(())).unwrap();
+    let (bytes, entry, seals) = written(&[(1, b"one"), (2, b"two"), (3, b"three")], true);
+    assert_eq!((scanned(&bytes, &entry).end, scanned(&bytes, &entry).proven), (seals[3], seals[2]));
+    let (bytes, entry, seals) = log(&[b"one", b"two", b"three"]);
+    assert_eq!((scanned(&bytes, &entry).end, scanned(&bytes, &entry).proven), (seals[3], seals[0]));
+}
+
 #[test]
 fn the_last_log_ends_where_nothing_is_proven_behind() {
     // Nothing was synced, and no frame says so of one before it.
