@@ -232,16 +232,18 @@ pub fn run(layer: &str, common: &Common, replay: fn(&str) -> Result<String, Repl
     };
     let ended = before.iter().filter_map(|line| line["seeds"][1].as_u64()).max();
     let campaign = Campaign::new(common, ended.unwrap_or(0).max(common.seed));
+    // Before it runs for hours, in which somebody may go on with the source.
+    let commit = commit();
     explore(&campaign);
     campaign.bar.finish_and_clear();
     if let Some(why) = campaign.skipped.lock().unwrap().take() {
         println!("SKIPPED: {layer}: {why}");
         return ExitCode::SUCCESS;
     }
-    report(layer, common, &campaign, &before)
+    report(layer, &commit, common, &campaign, &before)
 }
 
-fn report(layer: &str, common: &Common, campaign: &Campaign, before: &[Value]) -> ExitCode {
+fn report(layer: &str, commit: &str, common: &Common, campaign: &Campaign, before: &[Value]) -> ExitCode {
     let seconds = campaign.started.elapsed().as_secs_f64();
     let counts = campaign.counts.lock().unwrap().clone();
     let findings = campaign.findings.lock().unwrap().clone();
@@ -249,7 +251,7 @@ fn report(layer: &str, common: &Common, campaign: &Campaign, before: &[Value]) -
     let rate = counts.get(lead).copied().unwrap_or_default() as f64 / seconds.max(0.001);
     let line = json!({
         "layer": layer,
-        "commit": commit(),
+        "commit": commit,
         "seeds": [campaign.first, campaign.next.load(Ordering::Relaxed)],
         "counts": counts,
         "seconds": (seconds * 10.0).round() / 10.0,
