@@ -13,8 +13,8 @@ def field(path, name):
         return 0
 
 
-def anonymous_bytes():
-    return field("/proc/self/status", "RssAnon") << 10
+def resident_bytes():
+    return field("/proc/self/status", "RssAnon") << 10, field("/proc/self/status", "RssFile") << 10
 
 
 def disk_bytes(directory):
@@ -29,31 +29,31 @@ def disk_bytes(directory):
 
 
 def written():
-    pages = field("/proc/self/io", "write_bytes") - field("/proc/self/io", "cancelled_write_bytes")
-    return max(pages, 0), field("/proc/self/io", "wchar")
+    return [field("/proc/self/io", name) for name in ("write_bytes", "cancelled_write_bytes", "wchar")]
 
 
 class Meter:
     def __init__(self, directory):
-        self.directory, self.before, self.memory = directory, written(), anonymous_bytes()
-        self.memory_peak = self.disk_peak = 0
+        self.directory, self.before, self.resident = directory, written(), resident_bytes()
+        self.anonymous_peak = self.file_peak = self.disk_peak = 0
         self.done = threading.Event()
         self.sampler = threading.Thread(target=self.sample, daemon=True)
         self.sampler.start()
 
     def sample(self):
         while not self.done.is_set():
-            self.memory_peak = max(self.memory_peak, anonymous_bytes())
+            anonymous, file = resident_bytes()
+            self.anonymous_peak, self.file_peak = max(self.anonymous_peak, anonymous), max(self.file_peak, file)
             self.disk_peak = max(self.disk_peak, disk_bytes(self.directory))
             self.done.wait(0.02)
 
     def stop(self, metrics):
         self.done.set()
         self.sampler.join()
-        pages, calls = written()
-        metrics["written_pages_bytes"] = pages - self.before[0]
-        metrics["written_calls_bytes"] = calls - self.before[1]
-        metrics["memory_peak_bytes"] = max(self.memory_peak - self.memory, 0)
+        for name, now, before in zip(("written_pages", "cancelled_pages", "written_calls"), written(), self.before):
+            metrics[f"{name}_bytes"] = now - before
+        metrics["anonymous_peak_bytes"] = max(self.anonymous_peak - self.resident[0], 0)
+        metrics["file_peak_bytes"] = max(self.file_peak - self.resident[1], 0)
         metrics["disk_peak_bytes"] = self.disk_peak
 
 

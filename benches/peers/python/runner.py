@@ -1,4 +1,4 @@
-"""Measures one cell with a store that only Python can drive: `runner.py cell SPEC` prints its metrics, `runner.py describe` versions and settings.
+"""Measures cells with a store that only Python can drive: `runner.py cell SPEC…` prints the metrics of each, `runner.py describe` versions and settings.
 
 The specification, the workloads and the names of metrics are those of src/cell.rs and src/workloads.
 """
@@ -74,12 +74,12 @@ class Cell:
 def batch_load(cell):
     metrics = {}
     cell.unmark()
-    target = cell.open_empty()
     meter = Meter(cell.main)
+    target = cell.open_empty()
     rows, acknowledged = cell.load(target)
     started = time.perf_counter()
     target.sync()
-    synced = acknowledged + time.perf_counter() - started
+    flushed = acknowledged + time.perf_counter() - started
     target.settle()
     settled = acknowledged + time.perf_counter() - started
     meter.stop(metrics)
@@ -87,7 +87,7 @@ def batch_load(cell):
     target.close()
     over = rows < cell.data.rows
     size = cell.data.bytes() * rows / cell.data.rows
-    for name, seconds in [("acknowledged", acknowledged), ("synced", synced), ("settled", settled)]:
+    for name, seconds in [("acknowledged", acknowledged), ("flushed", flushed), ("settled", settled)]:
         metrics[f"{name}_bytes_per_s"] = size / seconds
     metrics["user_bytes"], metrics["over_budget"] = size, over
     if not over:
@@ -151,6 +151,8 @@ def reopen_clean(cell):
 def delete(cell):
     metrics = {}
     order = cell.data.order()[: cell.data.rows // 2]
+    # Whatever ran before: what is deleted from was loaded and settled.
+    cell.unmark()
     target = cell.open_loaded()
     cell.unmark()
     metrics["disk_before_bytes"] = disk_bytes(cell.main)
@@ -217,14 +219,15 @@ def main():
     if sys.argv[1] == "describe":
         print(json.dumps(describe()))
         return
-    spec = json.loads(sys.argv[2])
-    try:
-        metrics = WORKLOADS[spec["workload"]](Cell(spec))
-    except Unsupported as reason:
-        metrics = {"unsupported": str(reason)}
-    except Exception as error:  # The run goes on: the error is the result.
-        metrics = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(metrics))
+    for spec in map(json.loads, sys.argv[2:]):
+        os.sync()  # Else the write-back of one workload would fall into the time of the next.
+        try:
+            metrics = WORKLOADS[spec["workload"]](Cell(spec))
+        except Unsupported as reason:
+            metrics = {"unsupported": str(reason)}
+        except Exception as error:  # The run goes on: the error is the result.
+            metrics = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(metrics), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,22 @@ pub struct Spec {
     pub directory: PathBuf,
     /// How long a workload that has no natural end runs.
     pub seconds: f64,
+    /// How long durable puts run beside a load: long enough for flushes and compactions.
+    pub load_seconds: f64,
     /// After so many seconds a row is over budget.
     pub budget: f64,
     /// How often churn overwrites as many rows as there are.
     pub churn: usize,
     pub memtable_bytes: Option<usize>,
+}
+
+/// What a run of batches took.
+#[derive(Default)]
+pub struct Written {
+    pub rows: usize,
+    pub seconds: f64,
+    /// The longest batch, in seconds: what a writer may have to wait for.
+    pub longest: f64,
 }
 
 pub struct Cell {
@@ -75,15 +86,43 @@ impl Cell {
         self.open(name, mode)
     }
 
-    /// The database with all rows that the loads of this round left, or one made now where they did not.
-    pub fn open_loaded(&self, mode: Mode) -> Result<Box<dyn Engine>> {
+    /// Sees to it that "main" holds all rows as a load left them: that of this round, or one made now.
+    pub fn ensure_loaded(&self) -> Result<()> {
         if !self.path("loaded").exists() {
             let engine = self.open_empty("main", Mode::Buffered)?;
-            engine.bulk_load(&self.data, &self.data.order())?;
-            engine.settle()?;
+            let (rows, _) = self.bulk_load(&*engine)?;
+            if rows < self.data.rows {
+                return Err("over budget: the load that comes before it".into());
+            }
             self.mark_loaded(true)?;
         }
+        Ok(())
+    }
+
+    pub fn open_loaded(&self, mode: Mode) -> Result<Box<dyn Engine>> {
+        self.ensure_loaded()?;
         self.open("main", mode)
+    }
+
+    /// For a workload that changes rows: always from a settled bulk load, whatever ran before it, and what it leaves is nobody's.
+    pub fn open_to_change(&self, mode: Mode) -> Result<Box<dyn Engine>> {
+        self.mark_loaded(false)?;
+        let engine = self.open_loaded(mode)?;
+        self.mark_loaded(false)?;
+        Ok(engine)
+    }
+
+    /// Loads all rows in the order of their ids; at the deadline no more are given. How many it were, and in how many seconds.
+    pub fn bulk_load(&self, engine: &dyn Engine) -> Result<(usize, f64)> {
+        // Ids and their order are made outside of the clock: a program has them.
+        let entries = self.data.sorted();
+        let mut given = 0;
+        let started = std::time::Instant::now();
+        engine.bulk_load(&mut entries.iter().take_while(|_| !self.deadline.passed()).map(|(id, row)| {
+            given += 1;
+            (id.as_slice(), self.data.vector(*row, 0))
+        }))?;
+        Ok((given, started.elapsed().as_secs_f64()))
     }
 
     /// Notes whether "main" holds all rows as they were loaded.
@@ -97,20 +136,22 @@ impl Cell {
         Ok(())
     }
 
-    /// Writes rows in batches until the deadline; how many rows that were.
-    pub fn put_all(&self, engine: &dyn Engine, rows: &[usize], version: u64) -> Result<(usize, f64)> {
-        let (mut written, mut seconds) = (0, 0.0);
+    /// Writes rows in batches until the deadline.
+    pub fn put_all(&self, engine: &dyn Engine, rows: &[usize], version: u64) -> Result<Written> {
+        let mut written = Written::default();
         for rows in rows.chunks(BATCH) {
             // Made outside of the clock: a program has its vectors.
             let batch = Batch::of(&self.data, rows, version);
             let started = std::time::Instant::now();
             engine.put_batch(&batch)?;
-            seconds += started.elapsed().as_secs_f64();
-            written += batch.ids.len();
+            let seconds = started.elapsed().as_secs_f64();
+            written.seconds += seconds;
+            written.longest = written.longest.max(seconds);
+            written.rows += batch.ids.len();
             if self.deadline.passed() {
                 break;
             }
         }
-        Ok((written, seconds))
+        Ok(written)
     }
 }

@@ -61,7 +61,10 @@ impl Data {
     pub fn real(vectors: &Path, ids: &Path, rows: usize) -> Result<Self> {
         let (floats, dimension) = read_npy(vectors)?;
         let ids: Vec<Vec<u8>> = std::fs::read_to_string(ids)?.lines().map(|line| line.as_bytes().to_vec()).collect();
-        let rows = rows.min(ids.len()).min(floats.len() / dimension);
+        if ids.len() * dimension != floats.len() {
+            return Err(format!("{} ids for {} vectors", ids.len(), floats.len() / dimension).into());
+        }
+        let rows = rows.min(ids.len());
         Ok(Self { ids: Some(ids), floats, dimension, rows })
     }
 
@@ -117,9 +120,9 @@ impl Data {
         keyed.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Rows in the order of their ids.
-    pub fn sorted(&self, order: &[usize]) -> Vec<(Vec<u8>, usize)> {
-        let mut entries: Vec<(Vec<u8>, usize)> = order.iter().map(|row| (self.id(*row), *row)).collect();
+    /// All rows in the order of their ids.
+    pub fn sorted(&self) -> Vec<(Vec<u8>, usize)> {
+        let mut entries: Vec<(Vec<u8>, usize)> = (0..self.rows).map(|row| (self.id(row), row)).collect();
         entries.sort_unstable();
         entries
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     dot::{TopK, dot},
 };
 
@@ -27,7 +27,7 @@ pub struct Opening<'a> {
     pub mode: Mode,
     /// For engines with a cache of their own; those that map files have the operating system's.
     pub cache_bytes: usize,
-    /// Write buffer of log-structured engines; none: the engine's default, which is 64 MiB for all three.
+    /// What a log-structured engine flushes at once: one memtable, of which each of them may have two. None: the engine's default.
     pub memtable_bytes: Option<usize>,
 }
 
@@ -44,11 +44,12 @@ pub trait Engine: Send + Sync {
 
     fn delete_batch(&self, ids: &[Vec<u8>]) -> Result<()>;
 
-    /// Loads the rows of `data`, in the order that is given, into an empty table in the fastest way the engine documents. Durable and settled when it returns.
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()>;
+    /// Loads rows, which come in the order of their ids, into an empty table in the fastest way the engine documents. Durable and settled when it
+    /// returns.
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()>;
 
-    /// Makes everything acknowledged so far durable.
-    fn sync(&self) -> Result<()>;
+    /// Moves what is only journalled to where it stays, durably; compactions that it gives rise to are not waited for.
+    fn flush(&self) -> Result<()>;
 
     /// Waits until everything is flushed, compacted as far as the engine wants it to be, and synced: nothing is left to do in the background.
     fn settle(&self) -> Result<()>;

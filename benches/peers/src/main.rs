@@ -50,7 +50,7 @@ struct RunArguments {
     /// Where the results go.
     #[arg(long)]
     out: PathBuf,
-    /// Go on with what the results do not have yet.
+    /// Go on with what the results do not have yet; they must be of the same commit.
     #[arg(long)]
     resume: bool,
     /// Real vectors: a NumPy file of f32.
@@ -64,7 +64,7 @@ struct RunArguments {
     python: Option<PathBuf>,
     #[arg(long)]
     runner: Option<PathBuf>,
-    /// Only these engines, separated by commas.
+    /// Only these engines, separated by commas; the machine is probed in any case.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only stages whose name begins so.
@@ -91,6 +91,10 @@ fn run(arguments: RunArguments) -> engine::Result<()> {
         group.retain(|stage| !stage.real || arguments.vectors.is_some());
         for stage in group {
             stage.workloads.retain(|name| arguments.workload.is_empty() || arguments.workload.iter().any(|wanted| wanted == name));
+            if let (true, Some(vectors), Some(ids)) = (stage.real, &arguments.vectors, &arguments.ids) {
+                let data = data::Data::real(vectors, ids, stage.rows)?;
+                (stage.rows, stage.dimension) = (data.rows, data.dimension);
+            }
         }
     }
     std::fs::create_dir_all(&arguments.directory)?;

@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +14,12 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
+use crate::engine::Result;
+
 pub type Metrics = Map<String, Value>;
+
+/// For what the kernel and the device do after a sync: discards of freed blocks, the file system's own journal.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The number behind a name in a file like /proc/self/status, in its own unit; 0 where the kernel does not tell.
 fn field(file: &str, name: &str) -> u64 {
@@ -22,9 +28,18 @@ fn field(file: &str, name: &str) -> u64 {
     line.and_then(|rest| rest.trim_start_matches(':').split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Memory of the process that is not mapped from files, in bytes.
-fn anonymous_bytes() -> u64 {
-    field("/proc/self/status", "RssAnon") << 10
+/// Resident memory of the process, in bytes: what no file backs (heaps, caches), and what is mapped from files.
+fn resident_bytes() -> (u64, u64) {
+    let kibibytes = |name| field("/proc/self/status", name) << 10;
+    (kibibytes("RssAnon"), kibibytes("RssFile"))
+}
+
+/// Writes back what the file system of the directory has not yet, and waits until that is over: else one engine's write-back would fall into the
+/// time of the next one.
+pub fn quiesce(directory: &Path) -> Result<()> {
+    let status = Command::new("sync").arg("--file-system").arg(directory).status()?;
+    std::thread::sleep(PAUSE);
+    if status.success() { Ok(()) } else { Err(format!("sync: {status}").into()) }
 }
 
 /// Bytes of memory that the machine has.
@@ -53,8 +68,11 @@ fn device_bytes(directory: &Path) -> u64 {
 
 #[derive(Clone, Copy)]
 struct Written {
-    /// Pages made dirty, in bytes: what goes to the device sooner or later.
+    /// Pages made dirty, in bytes: what goes to the device sooner or later. Logs that are removed before the kernel wrote them back count too: how many
+    /// of them that spares depends on the length of the run, not on the engine.
     pages: u64,
+    /// Of those, bytes that were removed before.
+    cancelled: u64,
     /// Bytes handed to write calls; mappings do not count.
     calls: u64,
     device: u64,
@@ -63,7 +81,7 @@ struct Written {
 impl Written {
     fn now(directory: &Path) -> Self {
         let io = |name| field("/proc/self/io", name);
-        Self { pages: io("write_bytes").saturating_sub(io("cancelled_write_bytes")), calls: io("wchar"), device: device_bytes(directory) }
+        Self { pages: io("write_bytes"), cancelled: io("cancelled_write_bytes"), calls: io("wchar"), device: device_bytes(directory) }
     }
 }
 
@@ -71,8 +89,9 @@ impl Written {
 pub struct Meter {
     directory: PathBuf,
     written: Written,
-    anonymous_before: u64,
+    resident_before: (u64, u64),
     anonymous_peak: Arc<AtomicU64>,
+    file_peak: Arc<AtomicU64>,
     disk_peak: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     sampler: Option<JoinHandle<()>>,
@@ -83,17 +102,20 @@ impl Meter {
         let meter = Self {
             directory: directory.to_path_buf(),
             written: Written::now(directory),
-            anonymous_before: anonymous_bytes(),
+            resident_before: resident_bytes(),
             anonymous_peak: Arc::default(),
+            file_peak: Arc::default(),
             disk_peak: Arc::default(),
             stop: Arc::default(),
             sampler: None,
         };
         let (directory, stop) = (meter.directory.clone(), Arc::clone(&meter.stop));
-        let (memory, disk) = (Arc::clone(&meter.anonymous_peak), Arc::clone(&meter.disk_peak));
+        let (anonymous, file, disk) = (Arc::clone(&meter.anonymous_peak), Arc::clone(&meter.file_peak), Arc::clone(&meter.disk_peak));
         let sampler = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                memory.fetch_max(anonymous_bytes(), Ordering::Relaxed);
+                let now = resident_bytes();
+                anonymous.fetch_max(now.0, Ordering::Relaxed);
+                file.fetch_max(now.1, Ordering::Relaxed);
                 disk.fetch_max(disk_bytes(&directory), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -108,11 +130,14 @@ impl Meter {
             let _samples = sampler.join();
         }
         let now = Written::now(&self.directory);
-        let memory = self.anonymous_peak.load(Ordering::Relaxed).saturating_sub(self.anonymous_before);
+        let anonymous = self.anonymous_peak.load(Ordering::Relaxed).saturating_sub(self.resident_before.0);
+        let file = self.file_peak.load(Ordering::Relaxed).saturating_sub(self.resident_before.1);
         metrics.insert("written_pages_bytes".into(), json!(now.pages.saturating_sub(self.written.pages)));
+        metrics.insert("cancelled_pages_bytes".into(), json!(now.cancelled.saturating_sub(self.written.cancelled)));
         metrics.insert("written_calls_bytes".into(), json!(now.calls.saturating_sub(self.written.calls)));
         metrics.insert("written_device_bytes".into(), json!(now.device.saturating_sub(self.written.device)));
-        metrics.insert("memory_peak_bytes".into(), json!(memory));
+        metrics.insert("anonymous_peak_bytes".into(), json!(anonymous));
+        metrics.insert("file_peak_bytes".into(), json!(file));
         metrics.insert("disk_peak_bytes".into(), json!(self.disk_peak.load(Ordering::Relaxed)));
     }
 }

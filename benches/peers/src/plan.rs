@@ -9,18 +9,24 @@ const PYTHON_WORKLOADS: &[&str] = &["batch-load", "get-hit", "get-miss", "multi-
 /// Engines that are taken to sizes at which the others take hours.
 const LARGE: &[&str] = &["varvite", "rocksdb", "lmdb"];
 const READS: &[&str] = &["bulk-load", "get-hit", "get-miss", "multi-get-64", "reopen-clean"];
+/// Whose cost is drawn against the number of rows.
+const GROWING: &[&str] = &["bulk-load", "get-hit", "get-miss", "scan-dot", "prefix-scan", "reopen-clean", "put-buffered"];
+
+/// What one process measures: one workload, or all those of a store for which a Python has to start.
+pub type Job = (&'static str, Vec<&'static str>);
 
 #[derive(Clone)]
 pub struct Stage {
     pub name: String,
     pub rows: usize,
     pub dimension: usize,
-    /// Real ids and vectors, as many as there are.
+    /// Real ids and vectors.
     pub real: bool,
     pub engines: Vec<&'static str>,
     pub workloads: Vec<&'static str>,
     pub rounds: usize,
     pub seconds: f64,
+    pub load_seconds: f64,
     pub budget: f64,
     pub churn: usize,
     pub memtable_bytes: Option<usize>,
@@ -39,6 +45,7 @@ impl Stage {
             workloads: workloads::ALL.to_vec(),
             rounds: 5,
             seconds: 2.0,
+            load_seconds: 60.0,
             budget: 300.0,
             churn: 5,
             memtable_bytes: None,
@@ -59,8 +66,8 @@ impl Stage {
         }
     }
 
-    /// Pairs of engine and workload in the order of a round: each workload with all engines in turn, who begins changes.
-    pub fn order(&self, round: usize) -> Vec<(&'static str, &'static str)> {
+    /// What runs in a round, in order: each workload with all engines in turn, who begins changes.
+    pub fn order(&self, round: usize) -> Vec<Job> {
         let turned = |by: usize| self.engines.iter().cycle().skip(by % self.engines.len()).take(self.engines.len()).copied();
         let pairs: Vec<_> = if self.alone {
             turned(round).flat_map(|engine| self.workloads.iter().map(move |workload| (engine, *workload))).collect()
@@ -68,7 +75,14 @@ impl Stage {
             let workloads = self.workloads.iter().enumerate();
             workloads.flat_map(|(number, workload)| turned(round + number).map(move |engine| (engine, *workload))).collect()
         };
-        pairs.into_iter().filter(|(engine, workload)| self.runs(engine, workload)).collect()
+        let mut jobs: Vec<Job> = Vec::new();
+        for (engine, workload) in pairs.into_iter().filter(|(engine, workload)| self.runs(engine, workload)) {
+            match jobs.iter_mut().find(|(started, _)| *started == engine && PYTHON.contains(&engine)) {
+                Some((_, workloads)) => workloads.push(workload),
+                None => jobs.push((engine, vec![workload])),
+            }
+        }
+        jobs
     }
 }
 
@@ -80,15 +94,16 @@ fn vector_stores() -> Vec<&'static str> {
     std::iter::once("varvite").chain(PYTHON.iter().copied()).collect()
 }
 
-/// At most ten minutes: one group, so that a limit of time costs rounds and no stage.
+/// Five rounds in ten minutes: one group, so that a limit of time costs rounds and no stage.
 pub fn quick() -> Vec<Vec<Stage>> {
-    let short = |stage: Stage| Stage { seconds: 0.2, budget: 20.0, churn: 2, ..stage };
-    let main = short(Stage::new("random", 30_000, 384));
-    let real = short(Stage { real: true, ..Stage::new("real", 40_000, 384) });
-    let real = Stage { workloads: vec!["batch-load", "get-hit", "scan-dot", "prefix-scan", "search"], ..real };
-    // Each of these cells starts a Python: the four that matter most.
-    let stores = short(Stage::new("stores", 4_000, 384).only(&vector_stores(), &["batch-load", "get-hit", "search", "put-1"]));
-    let scale = |rows| short(Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, &["bulk-load", "get-hit", "get-miss"]));
+    let short = |stage: Stage| Stage { seconds: 0.1, load_seconds: 1.5, budget: 20.0, churn: 2, ..stage };
+    // As few rows as the journal of `reopen-killed` needs.
+    let main = short(Stage::new("random", 20_000, 384));
+    let real = Stage { real: true, ..Stage::new("real", 40_000, 384) }.only(LARGE, &["batch-load", "get-hit", "scan-dot"]);
+    let stores = short(Stage::new("stores", 2_000, 384).only(&vector_stores(), &["batch-load", "get-hit", "search", "put-1"]));
+    let growing = &["bulk-load", "get-hit", "scan-dot", "reopen-clean", "put-buffered"];
+    let scale = |rows| short(Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, growing));
+    let real = short(real);
     vec![vec![main, real, stores, scale(10_000), scale(200_000)]]
 }
 
@@ -109,12 +124,12 @@ pub fn full() -> Vec<Vec<Stage>> {
     }
     for (name, share) in [("churn-10", 10), ("churn-100", 100), ("churn-1000", 1000)] {
         let stage = Stage::new(name, 400_000, 384).only(&["varvite", "rocksdb", "fjall"], &["churn"]);
-        // The smallest write buffer is 1 MiB, so the largest ratio needs more rows.
+        // The smallest memtable that all of them take is 1 MiB, so the largest ratio needs more rows.
         let rows = if share == 1000 { 700_000 } else { stage.rows };
         stages.push(Stage { rows, memtable_bytes: Some(rows * 384 * 4 / share), budget: 900.0, rounds: 5, churn: 3, alone: true, ..stage });
     }
     for rows in [10_000, 100_000, 1_000_000, 10_000_000] {
-        let stage = Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, READS);
+        let stage = Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, GROWING);
         stages.push(Stage { budget: 900.0, alone: rows > 1_000_000, ..stage });
     }
     let four = Stage::new("random-4m", 4_000_000, 384).only(LARGE, READS);

@@ -38,9 +38,9 @@ pub struct Runner {
 
 impl Runner {
     pub fn run(&self) -> Result<()> {
-        let done = if self.resume { self.done()? } else { HashSet::new() };
-        let mut out = File::options().create(true).append(self.resume).write(true).truncate(!self.resume).open(&self.out)?;
-        if done.is_empty() {
+        let done = if self.resume { self.done()? } else { self.put_aside()? };
+        let mut out = File::options().create(true).append(true).open(&self.out)?;
+        if out.metadata()?.len() == 0 {
             self.record(&mut out, &json!({ "header": self.header()? }))?;
         }
         let end = self.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
@@ -49,21 +49,22 @@ impl Runner {
             let mut number = 0;
             for round in 0..group.iter().map(|stage| stage.rounds).max().unwrap_or(0) {
                 for stage in group.iter().filter(|stage| round < stage.rounds) {
-                    let cells = stage.order(round);
-                    for (at, (engine, workload)) in cells.iter().enumerate() {
+                    let jobs = stage.order(round);
+                    for (at, (engine, workloads)) in jobs.iter().enumerate() {
                         number += 1;
-                        let last = stage.alone && cells.get(at + 1).is_none_or(|(next, _)| next != engine);
-                        let spec = self.spec(stage, engine, workload, round);
-                        if self.wanted(engine) && !done.contains(&key(&spec)) {
+                        let last = stage.alone && jobs.get(at + 1).is_none_or(|(next, _)| next != engine);
+                        let specs = workloads.iter().map(|workload| self.spec(stage, engine, workload, round));
+                        let specs: Vec<Spec> = specs.filter(|spec| !done.contains(&key(spec))).collect();
+                        if self.wanted(engine) && !specs.is_empty() {
                             if end.is_some_and(|end| Instant::now() > end) {
                                 println!("the time is up; go on with --resume");
                                 return self.record(&mut out, &json!({ "cut": format!("{:?} minutes", self.minutes) }));
                             }
-                            print!("[{number:4}/{total}] {} {workload} {engine} ", stage.name);
-                            self.cell(&mut out, &spec)?;
+                            print!("[{number:4}/{total}] {} ", stage.name);
+                            self.measure(&mut out, &specs)?;
                         }
                         if last {
-                            remove(&spec.directory)?;
+                            remove(&self.directory.join(&stage.name).join(engine))?;
                         }
                     }
                 }
@@ -76,7 +77,9 @@ impl Runner {
     }
 
     fn wanted(&self, engine: &str) -> bool {
-        (self.python.is_some() || !plan::PYTHON.contains(&engine)) && (self.only.is_empty() || self.only.iter().any(|name| name == engine))
+        // The machine's own figures are what ratios are made of.
+        let named = self.only.is_empty() || engine == "machine" || self.only.iter().any(|name| name == engine);
+        named && (self.python.is_some() || !plan::PYTHON.contains(&engine))
     }
 
     fn spec(&self, stage: &Stage, engine: &str, workload: &str, round: usize) -> Spec {
@@ -92,6 +95,7 @@ impl Runner {
             ids: files(&self.ids),
             directory: self.directory.join(&stage.name).join(engine),
             seconds: stage.seconds,
+            load_seconds: stage.load_seconds,
             budget: stage.budget,
             churn: stage.churn,
             memtable_bytes: stage.memtable_bytes,
@@ -106,35 +110,57 @@ impl Runner {
             std::fs::write(&self.out, whole)?;
         }
         let lines = whole.lines().map(serde_json::from_str::<Value>).collect::<std::result::Result<Vec<_>, _>>()?;
+        let was = lines.first().and_then(|line| line["header"]["commit"].as_str());
+        if let Some(was) = was.filter(|was| *was != self.commit) {
+            let out = self.out.display();
+            return Err(format!("{out} was measured on commit {was}, this is {}: start anew without --resume", self.commit).into());
+        }
         Ok(lines.iter().filter_map(|line| line.get("key")?.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Keeps the results of an earlier run, named by the second of their last change: nothing is done yet.
+    fn put_aside(&self) -> Result<HashSet<String>> {
+        if let Ok(metadata) = std::fs::metadata(&self.out) {
+            let second = metadata.modified()?.duration_since(std::time::UNIX_EPOCH)?.as_secs();
+            let aside = self.out.with_extension(format!("{second}.jsonl"));
+            println!("the results of an earlier run are kept as {}", aside.display());
+            std::fs::rename(&self.out, aside)?;
+        }
+        Ok(HashSet::new())
     }
 
     fn record(&self, out: &mut File, line: &Value) -> Result<()> {
         Ok(out.write_all(format!("{line}\n").as_bytes())?)
     }
 
-    fn cell(&self, out: &mut File, spec: &Spec) -> Result<()> {
-        std::fs::create_dir_all(&spec.directory)?;
-        let text = serde_json::to_string(spec)?;
+    /// Several workloads in one process, if it is a store that Python drives.
+    fn measure(&self, out: &mut File, specs: &[Spec]) -> Result<()> {
+        let Some(first) = specs.first() else { return Ok(()) };
+        std::fs::create_dir_all(&first.directory)?;
+        measure::quiesce(&first.directory)?;
         let mut command = match &self.python {
-            Some((python, script)) if plan::PYTHON.contains(&spec.engine.as_str()) => {
+            Some((python, script)) if plan::PYTHON.contains(&first.engine.as_str()) => {
                 let mut command = Command::new(python);
                 command.arg(script);
                 command
             }
             _ => Command::new(std::env::current_exe()?),
         };
+        command.arg("cell").args(specs.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>()?);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let started = Instant::now();
-        let metrics = child(command.args(["cell", &text]), spec.budget + GRACE_SECONDS)?;
-        let seconds = started.elapsed().as_secs_f64();
-        println!("{seconds:.1} s {}", brief(&metrics));
-        let line = json!({
-            "key": key(spec), "stage": spec.stage, "engine": spec.engine, "workload": spec.workload, "round": spec.round,
-            "rows": spec.rows, "dimension": spec.dimension, "memtable_bytes": spec.memtable_bytes, "seconds": seconds,
-            "load_average": load.split(' ').next().and_then(|number| number.parse::<f64>().ok()), "metrics": metrics,
-        });
-        self.record(out, &line)
+        let found = child(&mut command, first.budget * specs.len() as f64 + GRACE_SECONDS, specs.len())?;
+        println!("{} {:.1} s", first.engine, started.elapsed().as_secs_f64());
+        for (spec, metrics) in specs.iter().zip(found) {
+            println!("            {} {}", spec.workload, brief(&metrics));
+            let line = json!({
+                "key": key(spec), "stage": spec.stage, "engine": spec.engine, "workload": spec.workload, "round": spec.round,
+                "rows": spec.rows, "dimension": spec.dimension, "memtable_bytes": spec.memtable_bytes,
+                "load_average": load.split(' ').next().and_then(|number| number.parse::<f64>().ok()), "metrics": metrics,
+            });
+            self.record(out, &line)?;
+        }
+        Ok(())
     }
 
     /// The machine, the versions and the settings: printed, and first in the file.
@@ -148,9 +174,9 @@ impl Runner {
         for name in engines::NAMES.iter().filter(|name| self.wanted(name)) {
             engines.insert((*name).to_owned(), self.describe(name)?);
         }
-        if let Some((python, script)) = &self.python {
-            let described = child(Command::new(python).arg(script).arg("describe"), 120.0)?;
-            let stores = described.as_object().cloned().unwrap_or_default();
+        if let Some((python, script)) = self.python.as_ref().filter(|_| plan::PYTHON.iter().any(|name| self.wanted(name))) {
+            let described = child(Command::new(python).arg(script).arg("describe"), 120.0, 1)?;
+            let stores = described.first().and_then(Value::as_object).cloned().unwrap_or_default();
             engines.extend(stores.into_iter().filter(|(name, _)| self.wanted(name)));
         }
         for (name, description) in &engines {
@@ -204,8 +230,8 @@ fn version(engine: &str) -> String {
     format!("{krate} {}", version.unwrap_or("?"))
 }
 
-/// The object a child prints last; a child that takes too long is ended and counts as over budget.
-fn child(command: &mut Command, limit: f64) -> Result<Value> {
+/// The objects a child prints, a line each; one that takes too long is ended, and what it has not printed counts as over budget.
+fn child(command: &mut Command, limit: f64, wanted: usize) -> Result<Vec<Value>> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut output = child.stdout.take().ok_or("no output")?;
     let reader = std::thread::spawn(move || {
@@ -213,20 +239,21 @@ fn child(command: &mut Command, limit: f64) -> Result<Value> {
         output.read_to_string(&mut text).map(|_| text)
     });
     let end = Instant::now() + Duration::from_secs_f64(limit);
-    let status = loop {
+    let rest = loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            break json!({ "error": format!("ended with {status} and no result") });
         }
         if Instant::now() > end {
             child.kill()?;
             child.wait()?;
-            return Ok(json!({ "over_budget": true, "ended_after_s": limit }));
+            break json!({ "over_budget": true, "ended_after_s": limit });
         }
         std::thread::sleep(Duration::from_millis(2));
     };
     let text = reader.join().map_err(|_| Failure::from("the output could not be read"))??;
-    let last = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(last.unwrap_or_else(|| json!({ "error": format!("ended with {status} and no result") })))
+    let mut found: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect();
+    found.resize(wanted, rest);
+    Ok(found)
 }
 
 /// The metrics of a cell that say most, to look at while it runs.

@@ -41,4 +41,6 @@ class Store:
         pass
 
     def close(self):
+        # Else the next client of the same path in this process would be given this one's state.
+        self.client.close()
         del self.docs, self.client

@@ -7,7 +7,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Sn
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -71,32 +71,33 @@ impl Engine for Fjall {
         Ok(write.commit()?)
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
         let mut ingestion = self.docs.start_ingestion()?;
-        for (id, row) in data.sorted(order) {
-            ingestion.write(id, bytemuck::cast_slice::<f32, u8>(data.vector(row, 0)))?;
+        for (id, row) in rows {
+            ingestion.write(id, bytemuck::cast_slice::<f32, u8>(row))?;
         }
         ingestion.finish()?;
         self.settle()
     }
 
-    fn sync(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
+        self.docs.rotate_memtable_and_wait()?;
         Ok(self.db.persist(PersistMode::SyncAll)?)
     }
 
     fn settle(&self) -> Result<()> {
         self.docs.rotate_memtable_and_wait()?;
-        // There is no call that waits for compactions: quiet for a while is taken for done.
+        // There is no call that waits for compactions: quiet for a while is taken for done, a short one, since it counts as fjall's time.
         let mut quiet = 0;
         let mut before = self.db.compactions_completed();
         while quiet < 5 {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(1));
             let now = self.db.compactions_completed();
             let busy = self.db.active_compactions() > 0 || self.db.outstanding_flushes() > 0 || now != before;
             quiet = if busy { 0 } else { quiet + 1 };
             before = now;
         }
-        self.sync()
+        Ok(self.db.persist(PersistMode::SyncAll)?)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {

@@ -4,7 +4,7 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithoutTls,
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -67,23 +67,24 @@ impl Engine for Lmdb {
         Ok(write.commit()?)
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
-        for entries in data.sorted(order).chunks(BULK_ROWS) {
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
             let mut write = self.env.write_txn()?;
-            for (id, row) in entries {
-                self.docs.put_with_flags(&mut write, PutFlags::APPEND, id, bytemuck::cast_slice(data.vector(*row, 0)))?;
+            for (id, row) in rows.by_ref().take(BULK_ROWS) {
+                self.docs.put_with_flags(&mut write, PutFlags::APPEND, id, bytemuck::cast_slice(row))?;
             }
             write.commit()?;
         }
         self.settle()
     }
 
-    fn sync(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
         Ok(self.env.force_sync()?)
     }
 
     fn settle(&self) -> Result<()> {
-        self.sync()
+        self.flush()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {

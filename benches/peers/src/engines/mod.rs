@@ -78,7 +78,7 @@ mod tests {
             engine.put_batch(&Batch::of(&data, &data.order(), 0))?;
             engine.put(&data.id(3), data.vector(3, 1))?;
             engine.delete_batch(&[data.id(4)])?;
-            engine.sync()?;
+            engine.flush()?;
             engine.settle()?;
             drop(engine);
             let engine = open(name, opening(&path, mode))?;
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(reader.search(data.vector(9, 0), 10)?.len(), 10, "{name}");
         }
         let engine = open(name, opening(&directory.join("bulk"), Mode::Buffered))?;
-        engine.bulk_load(&data, &data.order())?;
+        engine.bulk_load(&mut data.sorted().iter().map(|(id, row)| (id.as_slice(), data.vector(*row, 0))))?;
         assert_eq!(ids(&*engine, b"")?.len(), 250, "{name}");
         drop(engine);
         Ok(std::fs::remove_dir_all(directory)?)

@@ -4,7 +4,7 @@ use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinitio
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -78,24 +78,24 @@ impl Engine for Redb {
         Ok(write.commit()?)
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
         let write = self.db.begin_write()?;
         {
             let mut docs = write.open_table(DOCS)?;
-            for (id, row) in data.sorted(order) {
-                docs.insert(id.as_slice(), bytemuck::cast_slice::<f32, u8>(data.vector(row, 0)))?;
+            for (id, row) in rows {
+                docs.insert(id, bytemuck::cast_slice::<f32, u8>(row))?;
             }
         }
         Ok(write.commit()?)
     }
 
-    fn sync(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
         // A durable commit makes all earlier ones durable.
         Ok(self.db.begin_write()?.commit()?)
     }
 
     fn settle(&self) -> Result<()> {
-        self.sync()
+        self.flush()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {

@@ -9,7 +9,7 @@ use rocksdb::{
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -59,12 +59,12 @@ impl RocksDb {
         options
     }
 
-    fn ingest(&self, data: &Data, entries: &[(Vec<u8>, usize)], number: usize) -> Result<PathBuf> {
+    fn write_file<'i, 'r>(&self, rows: impl Iterator<Item = (&'i [u8], &'r [f32])>, number: usize) -> Result<PathBuf> {
         let path = self.path.join(format!("load-{number}.sst"));
         let mut writer = SstFileWriter::create(&self.options);
         writer.open(&path)?;
-        for (id, row) in entries {
-            writer.put(id, bytemuck::cast_slice::<f32, u8>(data.vector(*row, 0)))?;
+        for (id, row) in rows {
+            writer.put(id, bytemuck::cast_slice::<f32, u8>(row))?;
         }
         writer.finish()?;
         Ok(path)
@@ -102,26 +102,28 @@ impl Engine for RocksDb {
         Ok(self.db.write_opt(write, &self.write_options())?)
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
-        let rows = INGEST_BYTES / (data.dimension * 4);
-        let entries = data.sorted(order);
-        let files = entries.chunks(rows).enumerate().map(|(number, entries)| self.ingest(data, entries, number));
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
+        let (mut rows, mut files) = (rows.peekable(), Vec::new());
+        while let Some((_, row)) = rows.peek() {
+            let rows_a_file = INGEST_BYTES / size_of_val(*row);
+            files.push(self.write_file(rows.by_ref().take(rows_a_file), files.len())?);
+        }
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        self.db.ingest_external_file_opts(&options, files.collect::<Result<Vec<PathBuf>>>()?)?;
+        self.db.ingest_external_file_opts(&options, files)?;
         self.settle()
     }
 
-    fn sync(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        self.db.flush_opt(&flush)?;
         Ok(self.db.flush_wal(true)?)
     }
 
     fn settle(&self) -> Result<()> {
-        let mut flush = FlushOptions::default();
-        flush.set_wait(true);
-        self.db.flush_opt(&flush)?;
-        self.db.wait_for_compact(&WaitForCompactOptions::default())?;
-        self.sync()
+        self.flush()?;
+        Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {

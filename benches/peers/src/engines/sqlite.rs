@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -88,14 +88,14 @@ impl Engine for Sqlite {
         Ok(write.commit()?)
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
         {
             let mut db = self.writer();
             let write = db.transaction()?;
             {
                 let mut insert = write.prepare_cached("INSERT INTO docs (id, vector) VALUES (?1, ?2)")?;
-                for (id, row) in data.sorted(order) {
-                    insert.execute(params![id, bytemuck::cast_slice::<f32, u8>(data.vector(row, 0))])?;
+                for (id, row) in rows {
+                    insert.execute(params![id, bytemuck::cast_slice::<f32, u8>(row)])?;
                 }
             }
             write.commit()?;
@@ -103,7 +103,7 @@ impl Engine for Sqlite {
         self.settle()
     }
 
-    fn sync(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
         // In WAL mode synchronous=NORMAL syncs at checkpoints: there is no other call that does.
         let _moved: i64 = self.writer().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
         Ok(())

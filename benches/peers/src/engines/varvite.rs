@@ -4,7 +4,7 @@ use varvite::{Collection, Database, DuplicatePolicy, Durability, Fields, Metric,
 
 use super::mode_setting;
 use crate::{
-    data::{Batch, Data},
+    data::Batch,
     engine::{Engine, Mode, Opening, Reader, Result},
 };
 
@@ -22,8 +22,9 @@ impl Varvite {
         };
         let mut options = Options::default().with_durability(durability);
         if let Some(bytes) = opening.memtable_bytes {
-            options.memtable_bytes = bytes;
-            options.log_bytes = 2 * bytes as u64;
+            // Its budget is that of all memtables: the one that is written to is frozen and flushed at half of it.
+            options.memtable_bytes = 2 * bytes;
+            options.log_bytes = 4 * bytes as u64;
         }
         let db = Database::open(opening.path.join("db"), options)?;
         let docs = db.get_or_create_collection("docs", opening.dimension, Metric::Dot)?;
@@ -55,17 +56,13 @@ impl Engine for Varvite {
         Ok(())
     }
 
-    fn bulk_load(&self, data: &Data, order: &[usize]) -> Result<()> {
-        // In order, as the others need it: without it, every later piece is merged with the first.
-        let entries = data.sorted(order).into_iter().map(|(id, row)| (id, Fields::vector(data.vector(row, 0))));
-        self.docs.bulk_load(entries, DuplicatePolicy::Refuse)?;
+    fn bulk_load(&self, rows: &mut dyn Iterator<Item = (&[u8], &[f32])>) -> Result<()> {
+        self.docs.bulk_load(rows.map(|(id, row)| (id, Fields::vector(row))), DuplicatePolicy::Refuse)?;
         self.settle()
     }
 
-    fn sync(&self) -> Result<()> {
-        // An empty batch is a handle to wait on: a sync covers everything before it.
-        self.db.batch().commit()?.wait()?;
-        Ok(())
+    fn flush(&self) -> Result<()> {
+        Ok(self.db.flush()?)
     }
 
     fn settle(&self) -> Result<()> {

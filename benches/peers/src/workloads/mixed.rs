@@ -45,7 +45,7 @@ fn read_until(cell: &Cell, engine: &dyn Engine, ids: &[Vec<u8>], done: &dyn Fn()
 pub fn half_and_half(cell: &Cell) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     let ids = ids(&cell.data, Pick::Hit, 23);
-    let engine = cell.open_loaded(Mode::Buffered)?;
+    let engine = cell.open_to_change(Mode::Buffered)?;
     warm(&*engine)?;
     let (started, end) = (Instant::now(), Deadline::after(cell.spec.seconds * 2.0));
     let writes_and_reads = || -> Result<(Latencies, Latencies)> {
@@ -83,7 +83,7 @@ pub fn half_and_half(cell: &Cell) -> Result<Metrics> {
 pub fn get_under_load(cell: &Cell) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     let (ids, query) = (ids(&cell.data, Pick::Hit, 31), query(&cell.data));
-    let engine = cell.open_loaded(Mode::Buffered)?;
+    let engine = cell.open_to_change(Mode::Buffered)?;
     warm(&*engine)?;
     timed(&mut *engine.reader()?, &ids, &query, cell.spec.seconds)?.report("idle", &mut metrics);
     let (stop, end) = (AtomicBool::new(false), Deadline::after(cell.spec.seconds * 2.0));

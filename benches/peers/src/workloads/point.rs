@@ -93,7 +93,8 @@ pub fn get(cell: &Cell, pick: Pick, threads: u64) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     let query = query(&cell.data);
     let asked: Vec<Vec<Vec<u8>>> = (0..threads).map(|thread| ids(&cell.data, pick, 100 + thread)).collect();
-    let meter = Meter::start(&cell.spec.directory);
+    cell.ensure_loaded()?;
+    let meter = Meter::start(&cell.path("main"));
     let engine = cell.open_loaded(Mode::Buffered)?;
     warm(&*engine)?;
     let barrier = Barrier::new(threads as usize);

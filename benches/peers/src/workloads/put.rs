@@ -15,7 +15,7 @@ use crate::{
     probe::Appender,
 };
 
-/// Bytes a second that the writer in the background is held to: a flush every second or so at write buffers of 64 MiB.
+/// Bytes a second that the writer in the background is held to: a flush every second or half of one at the default sizes of memtables.
 const BACKGROUND_BYTES_PER_S: f64 = 64e6;
 
 /// Threads that put in turn for so long, each row a durable write of its own.
@@ -54,6 +54,22 @@ pub fn durable(cell: &Cell, threads: usize) -> Result<Metrics> {
     Ok(metrics)
 }
 
+/// Single puts of rows that are there already, acknowledged before they are synced: what a put costs beside so many rows.
+pub fn into_loaded(cell: &Cell) -> Result<Metrics> {
+    let mut metrics = Metrics::new();
+    let engine = cell.open_to_change(Mode::Buffered)?;
+    let (mut random, mut latencies) = (Random::new(41), Latencies::default());
+    let (started, end) = (Instant::now(), Deadline::after(cell.spec.seconds));
+    while !end.passed() {
+        let row = random.below(cell.data.rows);
+        let (id, vector) = (cell.data.id(row), cell.data.vector(row, 1));
+        latencies.time(|| engine.put(&id, vector))?;
+    }
+    metrics.insert("per_s".into(), json!(latencies.len() as f64 / started.elapsed().as_secs_f64()));
+    latencies.report("put", &mut metrics);
+    Ok(metrics)
+}
+
 /// Writes batches of new versions at a steady rate until it is told to stop: bytes written.
 pub fn write_behind(cell: &Cell, engine: &dyn Engine, rate: f64, stop: &AtomicBool) -> Result<u64> {
     let mut random = Random::new(17);
@@ -80,8 +96,7 @@ pub fn under_load(cell: &Cell) -> Result<Metrics> {
     let mut appender = Appender::create(&cell.path("bare"))?;
     let (stop, mut random) = (AtomicBool::new(false), Random::new(19));
     let (mut puts, mut bare) = (Latencies::default(), Latencies::default());
-    // Long enough for a few flushes.
-    let seconds = cell.spec.seconds * 4.0;
+    let seconds = cell.spec.load_seconds;
     let background = std::thread::scope(|scope| -> Result<u64> {
         let writer = scope.spawn(|| write_behind(cell, &*engine, BACKGROUND_BYTES_PER_S, &stop));
         let end = Deadline::after(seconds);

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     cell::{Cell, Spec},
     engine::{Mode, Result},
-    measure::{Metrics, disk_bytes},
+    measure::Metrics,
 };
 
 /// Opens within a cell: its median counts.
@@ -58,12 +58,12 @@ pub fn killed(cell: &Cell) -> Result<Metrics> {
     writer.wait()?;
     read?;
     let rows: usize = acknowledged.trim().parse().map_err(|_| format!("the writer said {acknowledged:?}"))?;
-    metrics.insert("disk_before_bytes".into(), json!(disk_bytes(&path)));
     let order = cell.data.order();
     let (opened, got) = open_and_get(cell, "killed", order[rows - 1])?;
     metrics.insert("open_ns".into(), json!(opened));
     metrics.insert("open_and_get_ns".into(), json!(got));
-    metrics.insert("acknowledged_rows".into(), json!(rows));
+    let bytes: usize = order[..rows].iter().map(|row| cell.data.row_bytes(*row)).sum();
+    metrics.insert("acknowledged_bytes".into(), json!(bytes));
     let engine = cell.open("killed", Mode::Durable)?;
     let mut reader = engine.reader()?;
     let mut lost = 0;
@@ -79,15 +79,14 @@ pub fn killed(cell: &Cell) -> Result<Metrics> {
     Ok(metrics)
 }
 
-/// The process that is killed: half a write buffer of durable batches, so that all of it is still in the journal.
+/// The process that is killed. As much as the smallest memtable of all (varvite's, 32 MiB) surely holds, so that all of it is still in the journal.
 pub fn write(spec: Spec) -> Result<()> {
-    const JOURNALLED: usize = 32 << 20;
+    const JOURNALLED: usize = 24 << 20;
     let cell = Cell::new(spec)?;
     let order = cell.data.order();
     let rows = order.len().min(JOURNALLED / cell.data.row_bytes(0));
     let engine = cell.open_empty("killed", Mode::Durable)?;
-    let (written, _) = cell.put_all(&*engine, &order[..rows], 0)?;
-    println!("{written}");
+    println!("{}", cell.put_all(&*engine, &order[..rows], 0)?.rows);
     // Until it is killed, or its parent is gone.
     std::io::stdin().read_line(&mut String::new())?;
     Err("nobody killed the writer".into())
