@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from plots import Plots  # noqa: E402
 from results import Results  # noqa: E402
-from tables import settings, space_table, stage_tables  # noqa: E402
+from tables import growth_table, settings, space_table, stage_tables  # noqa: E402
 from targets import Targets  # noqa: E402
 
 BEGIN, END = "<!-- made by benches/peers/report/make.py from here -->", "<!-- to here -->"
@@ -27,13 +27,14 @@ and Python (it installs the peers, builds RocksDB for some minutes, and then tak
 bash benches/peers/run --quick && bash benches/peers/run --report
 ```
 
-`--full` takes hours, goes up to ten million rows and can be cut off: `bash benches/peers/run --full --resume` goes on.
+`--full` takes hours, goes up to ten million rows and can be cut off: `bash benches/peers/run --full --resume` goes on, and `--full --report` makes this part from it.
 
-Each figure is the median of {rounds} rounds. In a round each workload runs for all engines in turn, a process each, and who begins changes; the machine itself (*machine*: sequential
-write + sync of the same bytes, append + fdatasync, rows of a mapped file without a lookup, plain reading of memory) is probed between them. Ratios are medians of the ratios within
-rounds. Every row that is read is multiplied with a query. Bytes written are what the kernel accounts to the process, logs included. "Over budget": the workload was stopped after its
-budget of seconds, the figure is its rate until then. Rows in which a peer is ahead say **behind**. LanceDB and USearch have no
-state that is synced: theirs is compared as it is. No data set is larger than memory.
+Each figure is the median of {rounds} rounds. In a round each workload runs for all engines in turn, a process each, and who begins changes; before each the file system is synced. The
+machine itself (*machine*) is probed between them: append + fdatasync, rows of a mapped file without a lookup, plain reading of memory; and each load stands between two sequential
+writes + sync of the same bytes. Ratios are medians of the ratios within rounds. Every row that is read is multiplied with a query. Bytes written are the pages that the kernel accounts to
+the process, logs included; memory is the peak of what is resident, anonymous and of mapped files apart, beyond what was before. "Over budget": the workload was stopped after its budget
+of seconds, the figure is its rate until then. Rows in which a peer is ahead say **behind**. LanceDB and USearch have no state that is synced: theirs is compared as it is. No data set is
+larger than memory.
 """
 
 
@@ -49,19 +50,20 @@ def describe(results):
     if loads and loads[len(loads) // 2] > 3:
         text += f" **The machine was not idle: its load average was {loads[len(loads) // 2]:.1f} at the median; figures are worth little.**"
     if results.cuts:
-        text += f" The run was cut off ({results.cuts[-1]}): some rounds are missing."
+        text += f" The run was cut off {results.cuts[-1]}: some rounds are missing."
     return text
 
 
 def stage_title(results, stage):
     rows, dimension = results.describe(stage)
-    kind = "real ids and vectors (at most that many)" if stage == "real" else "random vectors, ids like `doc-00000042#chunk-3`"
+    kind = "real ids and vectors" if stage == "real" else "random vectors, ids like `doc-00000042#chunk-3`"
     return f"### {stage}: {rows:,} × {dimension}, {kind}\n"
 
 
 def compose(results, main, plots):
     rounds = len(results.rounds(main))
     parts = [INTRODUCTION.format(rounds=rounds), describe(results), "", "### Targets\n", Targets(results, main).table()]
+    parts += ["What was tried for those that are missed stands under [Designs that were tried](#designs-that-were-tried).\n"]
     parts += [f"![{caption}](benchmarks/{name}.svg)\n\n{caption}\n" for name, caption in plots]
     losses = []
     for stage in results.stages():
@@ -73,6 +75,9 @@ def compose(results, main, plots):
     space = space_table(results)
     if space:
         parts += ["### Disk over raw vectors, after a batch load, by dimension\n", space]
+    growth = growth_table(results)
+    if growth:
+        parts += ["### Cost against the number of rows\n", growth]
     if losses:
         lines = [f"- {stage}: {label}: {verdict}" for stage, _, label, verdict in sorted(losses, key=lambda loss: loss[1])]
         parts += ["### Where varvite is behind, the furthest first\n", "\n".join(lines) + "\n"]

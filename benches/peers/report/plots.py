@@ -1,6 +1,7 @@
 """Plots of a run, drawn by matplotlib as SVG, the same bytes for the same results."""
 
 import os
+import statistics
 
 import matplotlib
 
@@ -8,7 +9,8 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the choice of the backend)
 
 from results import NAMES, ORDER  # noqa: E402
-from tables import number  # noqa: E402
+from rows import GROWTH  # noqa: E402
+from tables import growth_stages, number  # noqa: E402
 
 # Text stays text and ids are not random: small files that diff well.
 plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "varvite", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -36,7 +38,7 @@ class Plots:
             engines = self.results.engines(self.main)
             found = [(engine, self.results.values(self.main, engine, value)) for engine in engines]
             found = [(engine, sorted(values)) for engine, values in found if values]
-            medians = [values[len(values) // 2] for _, values in found]
+            medians = [statistics.median(values) for _, values in found]
             # From the lowest to the highest round.
             spread = [[median - values[0] for median, (_, values) in zip(medians, found)], [values[-1] - median for median, (_, values) in zip(medians, found)]]
             names = [NAMES[engine] for engine, _ in found]
@@ -49,9 +51,9 @@ class Plots:
 
     def throughput(self):
         rate = lambda workload, name: lambda cells: cells(workload, name) / 1e6
-        self.bars("loads", "Loads: medians, and the range of the rounds. The machine's bar is a sequential write of the same bytes and one sync.", [
+        self.bars("loads", "Loads: medians, and the range of the rounds.", [
             ("bulk load, MB/s", rate("bulk-load", "settled_bytes_per_s")),
-            ("batch load, settled, MB/s", rate("batch-load", "settled_bytes_per_s")),
+            ("batch load, flushed and synced, MB/s", rate("batch-load", "flushed_bytes_per_s")),
             ("overwriting, settled, MB/s", rate("churn", "settled_bytes_per_s")),
         ])
         self.bars("reads", "Reads, each row multiplied with a query. The machine's bars: rows of a mapped file without a lookup, and plain reading of memory.", [
@@ -80,28 +82,26 @@ class Plots:
 
     def growth(self):
         """Cost of an operation against the number of rows."""
-        stages = [stage for stage in self.results.stages() if stage.startswith("scale-")]
-        if len(stages) < 2:
+        sized = growth_stages(self.results)
+        if len(sized) < 2:
             return
-        sized = sorted((self.results.describe(stage)[0], stage) for stage in stages)
-        panels = [("get + dot, ns", "get-hit", "mean_ns", 1), ("get, miss, ns", "get-miss", "mean_ns", 1), ("bulk load, ns a row", "bulk-load", "settled_bytes_per_s", None)]
-        figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 2.8))
-        for axis, (title, workload, name, scale) in zip(axes, panels):
+        measured = [row for row in GROWTH if any(self.results.median(stage, "varvite", row.value) is not None for _, stage in sized)]
+        across = 4
+        down = -(-len(measured) // across)
+        figure, axes = plt.subplots(down, across, figsize=(3 * across, 2.6 * down), squeeze=False)
+        for axis in axes.flat[len(measured) :]:
+            axis.set_visible(False)
+        for axis, row in zip(axes.flat, measured):
             for engine in self.results.engines(sized[0][1]):
-                points = []
-                for rows, stage in sized:
-                    _, dimension = self.results.describe(stage)
-                    # From bytes a second to nanoseconds a row; ids have 20 bytes.
-                    value = lambda cells: cells(workload, name) if scale else 1e9 * (dimension * 4 + 20) / cells(workload, name)
-                    points.append((rows, self.results.median(stage, engine, value)))
+                points = [(rows, self.results.median(stage, engine, row.value)) for rows, stage in sized]
                 points = [point for point in points if point[1] is not None]
                 if points:
                     axis.plot(*zip(*points), marker=MARKERS[engine], ms=4, lw=1, color=COLOURS[engine], label=NAMES[engine])
             axis.set_xscale("log")
             axis.set_ylim(bottom=0)
             axis.set_xlabel("rows")
-            axis.set_title(title, fontsize=9)
-        axes[0].legend(fontsize=7, frameon=False)
+            axis.set_title(f"{row.label}, {row.unit}", fontsize=9)
+            axis.legend(fontsize=6, frameon=False)
         self.save(figure, "growth", f"Cost against the number of rows ({self.results.describe(sized[0][1])[1]} dimensions).")
 
     def draw(self):

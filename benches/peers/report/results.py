@@ -67,14 +67,19 @@ class Results:
     def notes(self, stage, engine, workload):
         """Why there is no number, or what is to be said about it."""
         metrics = [cell["metrics"] for key, cell in self.cells.items() if key[:3] == (stage, engine, workload)]
-        if any(entry.get("over_budget") for entry in metrics):
+        if any(over_budget(entry) for entry in metrics):
             return "over budget"
         return next((name for entry in metrics for name in ("error", "unsupported") if name in entry), None)
 
     def errors(self):
         for (stage, engine, workload, round_), cell in self.cells.items():
-            if "error" in cell["metrics"]:
+            if "error" in cell["metrics"] and not over_budget(cell["metrics"]):
                 yield f"{stage}, {workload}, {engine}, round {round_}: {cell['metrics']['error']}"
+
+
+def over_budget(metrics):
+    """Itself, or the load before it."""
+    return bool(metrics.get("over_budget")) or metrics.get("error", "").startswith("over budget")
 
 
 class Cells:
@@ -82,6 +87,7 @@ class Cells:
 
     def __init__(self, results, stage, engine, round_):
         self.results, self.stage, self.engine, self.round = results, stage, engine, round_
+        self.rows, self.dimension = results.describe(stage)
 
     def __call__(self, workload, metric):
         metrics = self.results.cells[self.stage, self.engine, workload, self.round]["metrics"]

@@ -1,7 +1,7 @@
 """Markdown tables. A row in which a peer is ahead says so."""
 
 from results import NAMES
-from rows import CEILINGS, SECTIONS
+from rows import CEILINGS, GROWTH, SECTIONS
 
 
 def number(value):
@@ -25,7 +25,7 @@ def standing(results, stage, row, engines):
     medians = {engine: results.median(stage, engine, row.value) for engine in engines if engine not in ("machine", "varvite")}
     peers = {engine: value for engine, value in medians.items() if value is not None}
     own = results.median(stage, "varvite", row.value)
-    if own is None or not peers:
+    if own is None or not peers or row.lower_is_better is None:
         return "", None
     best = (min if row.lower_is_better else max)(peers, key=peers.get)
     if own == peers[best]:
@@ -36,6 +36,8 @@ def standing(results, stage, row, engines):
     # The median of the rounds' ratios; that of medians where no round has both.
     ratio = results.ratio(stage, row.value, "varvite", best) or own / peers[best]
     ahead = 1 / ratio if row.lower_is_better else ratio
+    if abs(ahead - 1) < 0.005:
+        return "even", ahead
     text = f"{number(ahead)}× {NAMES[best]}"
     return (text if ahead >= 1 else f"**{text}: behind**"), ahead
 
@@ -50,10 +52,10 @@ def cell(results, stage, engine, row):
 
 def ceiling(results, stage, row):
     """The machine's own figure, where the row is in its unit."""
-    probe = CEILINGS.get(row.workload)
+    engine, probe = CEILINGS.get(row.workload, (None, None))
     if probe is None or probe.unit != row.unit or "p99" in row.label:
         return "–"
-    return number(results.median(stage, "machine", probe.value))
+    return number(results.median(stage, engine, probe.value))
 
 
 def stage_tables(results, stage):
@@ -87,6 +89,25 @@ def space_table(results):
         values = [results.median(stage, engine, lambda cells: cells("batch-load", "disk_bytes") / vectors) for engine in engines]
         rows.append([str(dimension), f"{count:,}", *map(number, values)])
     return table(["dimension", "rows", *(NAMES[engine] for engine in engines)], rows) if rows else ""
+
+
+def growth_stages(results):
+    """Stages that differ in the number of rows only, with it, the smallest first."""
+    return sorted((results.describe(stage)[0], stage) for stage in results.stages() if stage.startswith("scale-"))
+
+
+def growth_table(results):
+    """What an operation costs beside so many rows."""
+    sized = growth_stages(results)
+    if len(sized) < 2:
+        return ""
+    lines = []
+    for row in GROWTH:
+        for engine in results.engines(sized[0][1]):
+            values = [results.median(stage, engine, row.value) for _, stage in sized]
+            if engine != "machine" and any(value is not None for value in values):
+                lines.append([f"{row.label}, {row.unit}", NAMES[engine], *map(number, values)])
+    return table(["", "", *(f"{rows:,} rows" for rows, _ in sized)], lines)
 
 
 def settings(header):

@@ -56,9 +56,11 @@ impl Runner {
                         let specs = workloads.iter().map(|workload| self.spec(stage, engine, workload, round));
                         let specs: Vec<Spec> = specs.filter(|spec| !done.contains(&key(spec))).collect();
                         if self.wanted(engine) && !specs.is_empty() {
-                            if end.is_some_and(|end| Instant::now() > end) {
+                            if let (Some(end), Some(minutes)) = (end, self.minutes)
+                                && Instant::now() > end
+                            {
                                 println!("the time is up; go on with --resume");
-                                return self.record(&mut out, &json!({ "cut": format!("{:?} minutes", self.minutes) }));
+                                return self.record(&mut out, &json!({ "cut": format!("after {minutes} minutes") }));
                             }
                             print!("[{number:4}/{total}] {} ", stage.name);
                             self.measure(&mut out, &specs)?;

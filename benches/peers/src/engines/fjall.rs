@@ -90,7 +90,7 @@ impl Engine for Fjall {
         // There is no call that waits for compactions: quiet for a while is taken for done, a short one, since it counts as fjall's time.
         let mut quiet = 0;
         let mut before = self.db.compactions_completed();
-        while quiet < 5 {
+        while quiet < 10 {
             std::thread::sleep(Duration::from_millis(1));
             let now = self.db.compactions_completed();
             let busy = self.db.active_compactions() > 0 || self.db.outstanding_flushes() > 0 || now != before;
