@@ -57,6 +57,8 @@ def describe(results):
 def stage_title(results, stage):
     rows, dimension = results.describe(stage)
     kind = "real ids and vectors" if stage == "real" else "random vectors, ids like `doc-00000042#chunk-3`"
+    memtable = results.memtable_bytes(stage)
+    kind += f", memtables of {memtable / 2**20:.1f} MiB in those engines that have them" if memtable else ""
     return f"### {stage}: {rows:,} × {dimension}, {kind}\n"
 
 

@@ -37,6 +37,10 @@ class Results:
         cell = next(cell for key, cell in self.cells.items() if key[0] == stage)
         return cell["rows"], cell["dimension"]
 
+    def memtable_bytes(self, stage):
+        """None: each engine's default."""
+        return next(cell.get("memtable_bytes") for key, cell in self.cells.items() if key[0] == stage)
+
     def at(self, stage, engine, round_):
         return Cells(self, stage, engine, round_)
 

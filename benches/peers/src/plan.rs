@@ -126,15 +126,15 @@ pub fn full() -> Vec<Vec<Stage>> {
         let stage = Stage::new(name, 400_000, 384).only(&["varvite", "rocksdb", "fjall"], &["churn"]);
         // The smallest memtable that all of them take is 1 MiB, so the largest ratio needs more rows.
         let rows = if share == 1000 { 700_000 } else { stage.rows };
-        stages.push(Stage { rows, memtable_bytes: Some(rows * 384 * 4 / share), budget: 900.0, rounds: 5, churn: 3, alone: true, ..stage });
+        stages.push(Stage { rows, memtable_bytes: Some(rows * 384 * 4 / share), rounds: 5, churn: 3, alone: true, ..stage });
     }
     for rows in [10_000, 100_000, 1_000_000, 10_000_000] {
         let stage = Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, GROWING);
-        stages.push(Stage { budget: 900.0, alone: rows > 1_000_000, ..stage });
+        stages.push(Stage { alone: rows > 1_000_000, ..stage });
     }
     let four = Stage::new("random-4m", 4_000_000, 384).only(LARGE, READS);
-    stages.push(Stage { budget: 900.0, alone: true, ..four });
+    stages.push(Stage { alone: true, ..four });
     let load = Stage::new("load-4gb", 2_600_000, 384).only(&["varvite", "rocksdb", "fjall"], &["batch-load"]);
-    stages.push(Stage { budget: 900.0, alone: true, ..load });
+    stages.push(Stage { alone: true, ..load });
     stages.into_iter().map(|stage| vec![stage]).collect()
 }

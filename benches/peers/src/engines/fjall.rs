@@ -41,7 +41,7 @@ impl Fjall {
 impl Engine for Fjall {
     fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("options", "defaults: leveled, LZ4, blocks of 4 KiB".into()),
+            ("options", "defaults: memtables of 64 MiB, leveled, LZ4, blocks of 4 KiB".into()),
             ("cache", format!("{} MiB: a quarter of memory, as its documentation advises", self.cache_bytes >> 20)),
             mode_setting(self.mode, "journal flushed to the system after each write", "PersistMode::SyncData"),
         ]

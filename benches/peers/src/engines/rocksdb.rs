@@ -74,7 +74,10 @@ impl RocksDb {
 impl Engine for RocksDb {
     fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("compaction", "leveled, dynamic level bytes, MinOverlappingRatio, 6 background jobs, bytes_per_sync 1 MiB".into()),
+            (
+                "compaction",
+                "memtables of 64 MiB, leveled, dynamic level bytes, MinOverlappingRatio, 6 background jobs, bytes_per_sync 1 MiB".into(),
+            ),
             ("table", "blocks of 16 KiB, LZ4, Bloom filter of 10 bits, index and filter blocks cached, those of level 0 pinned".into()),
             ("cache", format!("{} MiB LRU: a quarter of memory (the wiki: a third of the budget)", self.cache_bytes >> 20)),
             ("bulk load", "sorted, SstFileWriter, ingested by moving".into()),

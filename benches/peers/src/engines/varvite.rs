@@ -34,7 +34,11 @@ impl Varvite {
 
 impl Engine for Varvite {
     fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![("options", "defaults".into()), mode_setting(self.mode, "Durability::Buffered", "Durability::Synced")]
+        let memtable = (Options::default().memtable_bytes / 2) >> 20;
+        vec![
+            ("options", format!("defaults: memtables of {memtable} MiB")),
+            mode_setting(self.mode, "Durability::Buffered", "Durability::Synced"),
+        ]
     }
 
     fn put_batch(&self, batch: &Batch) -> Result<()> {
