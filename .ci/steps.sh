@@ -180,7 +180,7 @@ demo() {
 }
 
 scripts() {
-    local script scripts=(.ci/run .ci/full .ci/steps.sh fuzz/campaign fuzz/coverage fuzz/targets.sh fuzz/oss-fuzz/build.sh)
+    local script scripts=(.ci/run .ci/full .ci/steps.sh fuzz/campaign fuzz/coverage fuzz/targets.sh fuzz/oss-fuzz/build.sh benches/peers/run benches/instructions/run)
     for script in "${scripts[@]}"; do bash -n "$script"; done
     has shellcheck || skip "no shellcheck; bash itself accepts the scripts"
     shellcheck -x "${scripts[@]}"

@@ -1,4 +1,4 @@
-//! Criterion benches of the hot paths: put, get, scan, search, flush, compaction, open.
+//! Criterion benches of the hot paths: put, delete, loads, get, scan, search, flush, compaction, open, recovery.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a bench is a program of its own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "a failed bench may panic")]
@@ -41,12 +41,54 @@ fn writes(c: &mut Criterion) {
             docs.upsert(id(row), &value).unwrap()
         })
     });
+    c.bench_function("delete and put again buffered", |b| {
+        b.iter(|| {
+            row = (row + 7919) % ROWS;
+            assert!(docs.delete(id(row)).unwrap());
+            docs.upsert(id(row), &value).unwrap()
+        })
+    });
     let synced = docs.durability(Durability::Synced);
     c.bench_function("put synced", |b| {
         b.iter(|| {
             row = (row + 7919) % ROWS;
             synced.upsert(id(row), &value).unwrap()
         })
+    });
+}
+
+fn loads(c: &mut Criterion) {
+    const BATCH: usize = 1000;
+    let empty = || {
+        let directory = tempfile::tempdir_in("target").unwrap();
+        let db = Database::open(directory.path().join("db"), buffered()).unwrap();
+        let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
+        (directory, db, docs)
+    };
+    let (ids, rows): (Vec<String>, Vec<Vec<f32>>) = (0..ROWS).map(|row| (id(row * 7919 % ROWS), vector(row))).unzip();
+    let batches: Vec<(&[String], Vec<f32>)> = ids.chunks(BATCH).zip(rows.chunks(BATCH).map(<[_]>::concat)).collect();
+    c.bench_function("batch load and flush 20k x 384", |b| {
+        b.iter_batched(
+            empty,
+            |(directory, db, docs)| {
+                for (ids, rows) in &batches {
+                    let _buffered = docs.upsert_many(ids, rows).unwrap();
+                }
+                db.flush().unwrap();
+                (directory, db)
+            },
+            BatchSize::PerIteration,
+        )
+    });
+    c.bench_function("bulk load 20k x 384", |b| {
+        b.iter_batched(
+            empty,
+            |(directory, db, docs)| {
+                docs.bulk_load(ids.iter().zip(&rows).map(|(id, row)| (id, Fields::vector(row))), DuplicatePolicy::Refuse).unwrap();
+                (directory, db)
+            },
+            BatchSize::PerIteration,
+        )
     });
 }
 
@@ -61,7 +103,26 @@ fn reads(c: &mut Criterion) {
             black_box(docs.get(&ids[next]).unwrap().unwrap()[0])
         })
     });
-    c.bench_function("get missing", |b| b.iter(|| black_box(docs.get("absent").unwrap().is_none())));
+    // Between ids that are there: one beyond them all would be refused by the bounds of a segment.
+    let missing: Vec<String> = ids.iter().map(|id| format!("{id}?")).collect();
+    c.bench_function("get missing", |b| {
+        b.iter(|| {
+            next = (next + 1) % ROWS;
+            black_box(docs.get(&missing[next]).unwrap().is_none())
+        })
+    });
+    c.bench_function("multi_get 64", |b| {
+        b.iter(|| {
+            next = (next + 64) % (ROWS - 64);
+            black_box(docs.multi_get(&ids[next..next + 64]).unwrap())
+        })
+    });
+    c.bench_function("prefix of 100 rows", |b| {
+        b.iter(|| {
+            next = (next + 1) % ROWS;
+            black_box(docs.prefix(&ids[next][.."doc-000000".len()]).unwrap().map(|row| row.unwrap()[0]).sum::<f32>())
+        })
+    });
     c.bench_function("scan 20k x 384", |b| b.iter(|| black_box(docs.iter().unwrap().map(|row| row.unwrap()[0]).sum::<f32>())));
     let query = vector(5);
     c.bench_function("search 20k x 384", |b| b.iter(|| black_box(docs.search(&query, 10).unwrap())));
@@ -106,6 +167,27 @@ fn maintenance(c: &mut Criterion) {
             BatchSize::PerIteration,
         )
     });
+    // The files of a database that is open: what its process would leave, were it killed. Copied at once, before the flush of an idle database.
+    let copy = |from: &std::path::Path| {
+        let directory = tempfile::tempdir_in("target").unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+        }
+        directory
+    };
+    let left = copy(&fill(2000).0.path().join("db"));
+    let killed = || copy(left.path());
+    c.bench_function("recover 2k x 384", |b| {
+        b.iter_batched(
+            killed,
+            |directory| {
+                let db = Database::open(directory.path(), buffered()).unwrap();
+                (directory, db)
+            },
+            BatchSize::PerIteration,
+        )
+    });
     let directory = tempfile::tempdir_in("target").unwrap();
     loaded(directory.path()).0.close().unwrap();
     // One at a time: a second handle is refused.
@@ -117,6 +199,6 @@ fn maintenance(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = writes, reads, maintenance
+    targets = writes, loads, reads, maintenance
 }
 criterion_main!(benches);
