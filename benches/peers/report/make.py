@@ -31,7 +31,7 @@ bash benches/peers/run --quick && bash benches/peers/run --report
 
 Each figure is the median of {rounds} rounds. In a round each workload runs for all engines in turn, a process each, and who begins changes; before each the file system is synced. The
 machine itself (*machine*) is probed between them: append + fdatasync, rows of a mapped file without a lookup, plain reading of memory; and each load stands between two sequential
-writes + sync of the same bytes. Ratios are medians of the ratios within rounds. Every row that is read is multiplied with a query. Bytes written are the pages that the kernel accounts to
+writes + sync of the same bytes; batches are copied together within the time of a load. Ratios are medians of the ratios within rounds. Every row that is read is multiplied with a query. Bytes written are the pages that the kernel accounts to
 the process, logs included; memory is the peak of what is resident, anonymous and of mapped files apart, beyond what was before. "Over budget": the workload was stopped after its budget
 of seconds, the figure is its rate until then. Rows in which a peer is ahead say **behind**. LanceDB and USearch have no state that is synced: theirs is compared as it is. No data set is
 larger than memory.

@@ -77,7 +77,8 @@ class Plots:
         bare = [self.results.median(self.main, "varvite", lambda cells, suffix=suffix: cells("put-under-load", f"bare_{suffix}_ns") / 1e3) for suffix in suffixes]
         if None not in bare:
             axes[1].plot(suffixes, bare, color="0.6", ls="--", lw=1, label="append + fdatasync")
-        axes[1].legend(fontsize=6, frameon=False)
+        if axes[1].lines:
+            axes[1].legend(fontsize=6, frameon=False)
         self.save(figure, "latency", "Latency percentiles under load, medians of the rounds.")
 
     def growth(self):

@@ -137,15 +137,22 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The first of equal rows counts.
     pub fn of(data: &Data, rows: &[usize], version: u64) -> Self {
-        let mut seen = std::collections::HashSet::with_capacity(rows.len());
-        let mut batch = Self { dimension: data.dimension, ..Self::default() };
-        for row in rows.iter().filter(|row| seen.insert(**row)) {
-            batch.ids.push(data.id(*row));
-            batch.rows.extend_from_slice(data.vector(*row, version));
-        }
+        let mut batch = Self::default();
+        batch.fill(data, rows, version);
         batch
+    }
+
+    /// In the memory of the batch before it: fresh pages would cost as much as the copy. The first of equal rows counts.
+    pub fn fill(&mut self, data: &Data, rows: &[usize], version: u64) {
+        let mut seen = std::collections::HashSet::with_capacity(rows.len());
+        self.dimension = data.dimension;
+        self.ids.clear();
+        self.rows.clear();
+        for row in rows.iter().filter(|row| seen.insert(**row)) {
+            self.ids.push(data.id(*row));
+            self.rows.extend_from_slice(data.vector(*row, version));
+        }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[f32])> {
