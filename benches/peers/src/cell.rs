@@ -30,7 +30,7 @@ pub struct Spec {
     pub seconds: f64,
     /// How long durable puts run beside a load: long enough for flushes and compactions.
     pub load_seconds: f64,
-    /// After so many seconds a row is over budget.
+    /// After so many seconds a row is over budget; a load that comes before it has as many.
     pub budget: f64,
     /// How often churn overwrites as many rows as there are.
     pub churn: usize,
@@ -49,7 +49,6 @@ pub struct Written {
 pub struct Cell {
     pub spec: Spec,
     pub data: Data,
-    pub deadline: Deadline,
 }
 
 impl Cell {
@@ -59,7 +58,7 @@ impl Cell {
             _ => Data::random(spec.rows, spec.dimension),
         };
         std::fs::create_dir_all(&spec.directory)?;
-        Ok(Self { deadline: Deadline::after(spec.budget), spec, data })
+        Ok(Self { spec, data })
     }
 
     pub fn run(&self) -> Result<Metrics> {
@@ -112,13 +111,18 @@ impl Cell {
         Ok(engine)
     }
 
-    /// Loads all rows in the order of their ids; at the deadline no more are given. How many it were, and in how many seconds.
+    /// When what begins now has cost enough.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.spec.budget)
+    }
+
+    /// Loads all rows in the order of their ids; once the budget is spent no more are given. How many it were, and in how many seconds.
     pub fn bulk_load(&self, engine: &dyn Engine) -> Result<(usize, f64)> {
         // Ids and their order are made outside of the clock: a program has them.
         let entries = self.data.sorted();
-        let mut given = 0;
+        let (mut given, deadline) = (0, self.deadline());
         let started = Instant::now();
-        engine.bulk_load(&mut entries.iter().take_while(|_| !self.deadline.passed()).map(|(id, row)| {
+        engine.bulk_load(&mut entries.iter().take_while(|_| !deadline.passed()).map(|(id, row)| {
             given += 1;
             (id.as_slice(), self.data.vector(*row, 0))
         }))?;
@@ -137,7 +141,7 @@ impl Cell {
     }
 
     /// Writes rows in batches until the deadline.
-    pub fn put_all(&self, engine: &dyn Engine, rows: &[usize], version: u64) -> Result<Written> {
+    pub fn put_all(&self, engine: &dyn Engine, rows: &[usize], version: u64, deadline: Deadline) -> Result<Written> {
         let (mut written, mut batch) = (Written::default(), Batch::default());
         // Copying rows into the batch counts too: else flushes and compactions would have that time for nothing.
         let started = Instant::now();
@@ -147,7 +151,7 @@ impl Cell {
             engine.put_batch(&batch)?;
             written.longest = written.longest.max(called.elapsed().as_secs_f64());
             written.rows += batch.ids.len();
-            if self.deadline.passed() {
+            if deadline.passed() {
                 break;
             }
         }

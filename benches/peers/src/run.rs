@@ -18,7 +18,7 @@ use crate::{
     plan::{self, Stage},
 };
 
-/// How long a cell may take to make its rows, warm up and settle beside what it measures.
+/// How long a cell may take to make its rows, write raw, warm up and settle, beside what it measures and the load before it.
 const GRACE_SECONDS: f64 = 60.0;
 
 pub struct Runner {
@@ -151,7 +151,7 @@ impl Runner {
         command.arg("cell").args(specs.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>()?);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let started = Instant::now();
-        let found = child(&mut command, first.budget * specs.len() as f64 + GRACE_SECONDS, specs.len())?;
+        let found = child(&mut command, 2.0 * first.budget * specs.len() as f64 + GRACE_SECONDS, specs.len())?;
         println!("{} {:.1} s", first.engine, started.elapsed().as_secs_f64());
         for (spec, metrics) in specs.iter().zip(found) {
             println!("            {} {}", spec.workload, brief(&metrics));

@@ -39,7 +39,7 @@ pub fn batch(cell: &Cell) -> Result<Metrics> {
         let order = cell.data.order();
         let meter = Meter::start(&cell.spec.directory);
         let engine = cell.open_empty("main", Mode::Buffered)?;
-        let written = cell.put_all(&*engine, &order, 0)?;
+        let written = cell.put_all(&*engine, &order, 0, cell.deadline())?;
         let started = Instant::now();
         engine.flush()?;
         let flushed = written.seconds + started.elapsed().as_secs_f64();
@@ -89,14 +89,14 @@ pub fn churn(cell: &Cell) -> Result<Metrics> {
     let mut random = Random::new(3);
     let meter = Meter::start(&cell.path("churn"));
     let started = Instant::now();
-    let (mut user, mut acknowledged, mut longest) = (0.0, 0.0, 0f64);
+    let (mut user, mut acknowledged, mut longest, deadline) = (0.0, 0.0, 0f64, cell.deadline());
     for version in 1..=cell.spec.churn as u64 {
         let rows: Vec<usize> = (0..cell.data.rows).map(|_| random.below(cell.data.rows)).collect();
-        let written = cell.put_all(&*engine, &rows, version)?;
+        let written = cell.put_all(&*engine, &rows, version, deadline)?;
         user += bytes_of(cell, written.rows);
         acknowledged += written.seconds;
         longest = longest.max(written.longest);
-        if cell.deadline.passed() {
+        if deadline.passed() {
             metrics.insert("over_budget".into(), json!(true));
             break;
         }
@@ -123,14 +123,14 @@ pub fn delete(cell: &Cell) -> Result<Metrics> {
     let engine = cell.open_to_change(Mode::Buffered)?;
     let before = disk_bytes(&cell.path("main"));
     let meter = Meter::start(&cell.path("main"));
-    let (mut deleted, mut seconds) = (0, 0.0);
+    let (mut deleted, mut seconds, deadline) = (0, 0.0, cell.deadline());
     for rows in order[..order.len() / 2].chunks(BATCH) {
         let ids: Vec<Vec<u8>> = rows.iter().map(|row| cell.data.id(*row)).collect();
         let started = Instant::now();
         engine.delete_batch(&ids)?;
         seconds += started.elapsed().as_secs_f64();
         deleted += ids.len();
-        if cell.deadline.passed() {
+        if deadline.passed() {
             metrics.insert("over_budget".into(), json!(true));
             break;
         }

@@ -86,7 +86,7 @@ pub fn write(spec: Spec) -> Result<()> {
     let order = cell.data.order();
     let rows = order.len().min(JOURNALLED / cell.data.row_bytes(0));
     let engine = cell.open_empty("killed", Mode::Durable)?;
-    println!("{}", cell.put_all(&*engine, &order[..rows], 0)?.rows);
+    println!("{}", cell.put_all(&*engine, &order[..rows], 0, cell.deadline())?.rows);
     // Until it is killed, or its parent is gone.
     std::io::stdin().read_line(&mut String::new())?;
     Err("nobody killed the writer".into())
