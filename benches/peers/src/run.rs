@@ -43,6 +43,7 @@ impl Runner {
         if out.metadata()?.len() == 0 {
             self.record(&mut out, &json!({ "header": self.header()? }))?;
         }
+        measure::touch_memory();
         let end = self.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
         for group in &self.groups {
             let total: usize = group.iter().map(|stage| stage.order(0).len() * stage.rounds).sum();
