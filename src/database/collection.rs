@@ -170,7 +170,8 @@ impl Collection {
             return Err(Error::invalid(message));
         }
         let mut seen = std::collections::HashSet::with_capacity(ids.len());
-        let mut batch = WriteBatch::default();
+        let id_bytes = ids.iter().map(|id| id.as_ref().len()).sum();
+        let mut batch = WriteBatch::with_capacity(ids.len(), id_bytes, rows.len());
         for (id, row) in ids.iter().zip(rows.chunks_exact(dimension)) {
             let id = id.as_ref();
             if !seen.insert(id) {

@@ -15,6 +15,34 @@ const CHUNK_MAX: usize = 4 << 20;
 pub(super) struct Arena {
     tail: Mutex<Tail>,
     bytes: AtomicUsize,
+    pool: Arc<Pool>,
+}
+
+/// Chunks of full size into which nothing points any more, for the arenas to come: memory that is fresh from the operating system costs a page
+/// fault for every 4 KiB.
+#[derive(Default)]
+struct Pool {
+    free: Mutex<Vec<Box<Lines>>>,
+    /// Bytes that it may keep.
+    limit: AtomicUsize,
+}
+
+impl Pool {
+    fn take(&self) -> Option<Box<Lines>> {
+        self.free.lock().pop()
+    }
+
+    fn give(&self, lines: Box<Lines>) {
+        let mut free = self.free.lock();
+        if (free.len() + 1) * CHUNK_MAX <= self.limit.load(Ordering::Relaxed) {
+            free.push(lines);
+        }
+    }
+
+    fn limit(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+        self.free.lock().truncate(bytes / CHUNK_MAX);
+    }
 }
 
 #[derive(Default)]
@@ -25,7 +53,18 @@ struct Tail {
 
 impl Arena {
     pub(super) fn new() -> Self {
-        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0) }
+        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0), pool: Arc::default() }
+    }
+
+    /// An empty arena that takes over this one's memory, as it becomes free.
+    pub(super) fn successor(&self) -> Self {
+        self.pool.limit(self.bytes());
+        Self { pool: Arc::clone(&self.pool), ..Self::new() }
+    }
+
+    /// Gives memory back that is kept for later.
+    pub(super) fn release_spare(&self) {
+        self.pool.limit(0);
     }
 
     /// Bytes taken, in whole lines, the unused ends of full chunks among them. The newest chunk may reserve as much as a quarter of this,
@@ -63,11 +102,11 @@ impl Arena {
         let due = (self.bytes() / 4).next_multiple_of(LINE).clamp(CHUNK_MIN, CHUNK_MAX);
         if taken > due / 4 {
             self.bytes.fetch_add(taken, Ordering::Relaxed);
-            return (Arc::new(Chunk::new(taken)), 0);
+            return (Arc::new(Chunk::new(taken, &self.pool)), 0);
         }
         let unused = tail.chunk.as_ref().map_or(0, |chunk| chunk.bytes() - tail.used);
         self.bytes.fetch_add(unused + taken, Ordering::Relaxed);
-        let chunk = Arc::new(Chunk::new(due));
+        let chunk = Arc::new(Chunk::new(due, &self.pool));
         *tail = Tail { chunk: Some(Arc::clone(&chunk)), used: taken };
         (chunk, 0)
     }
@@ -76,9 +115,12 @@ impl Arena {
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
+type Lines = [MaybeUninit<Line>];
+
 /// Uninitialised lines, reached by raw pointers only.
 struct Chunk {
-    lines: NonNull<[MaybeUninit<Line>]>,
+    lines: NonNull<Lines>,
+    pool: Arc<Pool>,
 }
 
 // SAFETY: a chunk is only memory; who may touch which bytes is the arena's invariant (top of the file).
@@ -87,8 +129,10 @@ unsafe impl Send for Chunk {}
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    fn new(bytes: usize) -> Self {
-        Self { lines: NonNull::from(Box::leak(Box::new_uninit_slice(bytes.div_ceil(LINE)))) }
+    fn new(bytes: usize, pool: &Arc<Pool>) -> Self {
+        let used = if bytes == CHUNK_MAX { pool.take() } else { None };
+        let lines = used.unwrap_or_else(|| Box::new_uninit_slice(bytes.div_ceil(LINE)));
+        Self { lines: NonNull::from(Box::leak(lines)), pool: Arc::clone(pool) }
     }
 
     fn start(&self) -> NonNull<u8> {
@@ -103,7 +147,10 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: the pointer came from a leaked box of this type, and the last owner is going. Lines need no drop.
-        drop(unsafe { Box::from_raw(self.lines.as_ptr()) });
+        let lines = unsafe { Box::from_raw(self.lines.as_ptr()) };
+        if lines.len() * LINE == CHUNK_MAX {
+            self.pool.give(lines);
+        }
     }
 }
 
@@ -184,6 +231,28 @@ mod tests {
         assert_eq!(arena.bytes(), 0);
         store(&arena, 0, 65);
         assert_eq!(arena.bytes(), 128);
+    }
+
+    #[test]
+    fn an_arena_takes_over_the_memory_of_the_one_before() {
+        let arena = Arena::new();
+        let spans: Vec<Span> = (0..30_000).map(|call| store(&arena, call, 1500)).collect();
+        let next = arena.successor();
+        let free = || next.pool.free.lock().len();
+        drop(arena);
+        assert_eq!(free(), 0, "spans still point into it");
+        drop(spans);
+        let all = free();
+        assert!((5..=30_000 * 1536 / CHUNK_MAX).contains(&all), "{all}");
+        let span = store(&next, 7, 1500);
+        for call in 0..12_000 {
+            store(&next, call, 1500);
+        }
+        assert!(free() < all, "{} of {all} are left", free());
+        assert_eq!(*span, *pattern(7, 1500));
+        next.release_spare();
+        assert_eq!(free(), 0);
+        drop((span, next.successor()));
     }
 
     /// Readers on other threads look at every span again and again while the writer fills the same chunks.

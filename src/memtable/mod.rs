@@ -41,7 +41,21 @@ impl std::fmt::Debug for Memtable {
 
 impl Memtable {
     pub(crate) fn new() -> Self {
-        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0) }
+        Self::on(Arena::new())
+    }
+
+    fn on(arena: Arena) -> Self {
+        Self { arena, tables: RwLock::default(), versions: AtomicUsize::new(0) }
+    }
+
+    /// The next memtable, which takes over this one's memory once nobody reads it any more.
+    pub(crate) fn successor(&self) -> Self {
+        Self::on(self.arena.successor())
+    }
+
+    /// Gives back the memory that is kept for later: no writes are expected soon.
+    pub(crate) fn release_spare(&self) {
+        self.arena.release_spare();
     }
 
     /// Adds a version of a record; `vector` is the little-endian bytes of its elements. What this memtable had of the id is dead from

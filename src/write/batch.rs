@@ -99,6 +99,16 @@ pub(crate) struct WriteBatch {
 }
 
 impl WriteBatch {
+    /// For so many records, ids of so many bytes in all, and vectors of so many elements in all.
+    pub(crate) fn with_capacity(records: usize, id_bytes: usize, elements: usize) -> Self {
+        Self {
+            operations: Vec::with_capacity(records),
+            ids: Vec::with_capacity(id_bytes),
+            vectors: Vec::with_capacity(elements),
+            payload_bytes: 0,
+        }
+    }
+
     pub(crate) fn create(&mut self, name: &str, dimension: usize, metric: Metric) -> Result<()> {
         check_collection_name(name)?;
         self.operations.push(BatchOperation::Create { name: name.to_owned(), dimension: Dimension::new(dimension)?, metric });
