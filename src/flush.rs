@@ -10,8 +10,8 @@ use crate::{
     sync::Arc,
     types::{CollectionId, FileNumber, SegmentId},
     version::{
-        CollectionMeta, CollectionVersion, Draft, Frozen, Kills, LiveSegment, Outputs, Pending, Publisher, Shared, Splitter, Version, View,
-        arrange, rehome_kills, write_kills,
+        CollectionMeta, CollectionVersion, Draft, Frozen, Kills, LiveSegment, NamedFile, Outputs, Pending, Publisher, Shared, Splitter,
+        Version, View, arrange, rehome_kills, write_kills,
     },
 };
 
@@ -61,10 +61,9 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
             shared.discard(log_name(spare.entry().number));
         }
     })?;
-    let Written { placed, version, edits, mut outputs } = written;
+    let Written { placed, version, edits, added, mut outputs } = written;
     let new_segments: Vec<_> = outputs.segments().cloned().collect();
     let bytes = outputs.bytes();
-    let added = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
     // No other version can come while the publisher is locked: what is found here need not be looked for under the writer's lock.
     let edited = replaced(&view.version, &edits);
     outputs.published();
@@ -81,6 +80,10 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
         }
         Ok(())
     })?;
+    let active = &shared.view().active;
+    if active.bytes() == 0 {
+        active.release_spare();
+    }
     shared.counters.flush_bytes.add(bytes);
     shared.counters.flushes.add(1);
     event!(bytes, sequence = frozen.sequence, "memtable flushed");
@@ -92,6 +95,7 @@ struct Written<'a> {
     placed: Vec<Piece>,
     version: Version,
     edits: Edits,
+    added: Vec<NamedFile>,
     outputs: Outputs<'a>,
 }
 
@@ -103,9 +107,10 @@ fn write<'a>(shared: &'a Shared, publisher: &Publisher, view: &View, frozen: &Fr
     let file = outputs.file()?.number();
     let kept = rehome_kills(shared, publisher, outputs.file()?, &edited)?;
     outputs.finish_file_if(placed.iter().any(|piece| piece.file == file) || kept.files().contains(&file))?;
+    let added = outputs.durable()?;
     let new_segments: Vec<_> = outputs.segments().cloned().collect();
     let version = compose(frozen, &view.version, &kept, &placed, &new_segments);
-    Ok(Written { placed, version, edits, outputs })
+    Ok(Written { placed, version, edits, added, outputs })
 }
 
 /// The rows of one new segment.

@@ -36,6 +36,8 @@ pub(crate) fn publish_parts(
     mut outputs: Outputs<'_>,
 ) -> Result<bool> {
     outputs.finish_file()?;
+    // Before anybody is kept from publishing.
+    outputs.durable()?;
     let built: HashMap<SegmentId, Arc<LiveSegment>> = outputs.segments().map(|live| (live.entry.id, Arc::clone(live))).collect();
     for part in &mut parts {
         part.outputs = part.built.iter().filter_map(|id| built.get(id).cloned()).collect();
@@ -65,7 +67,7 @@ pub(crate) fn publish_parts(
     let composed = compose(&current, &parts, &edit);
     let version = rehome_kills(shared, &publisher, outputs.file()?, &composed)?;
     outputs.finish_file_if(version.files().contains(&kills_file))?;
-    let added: Vec<_> = outputs.finished().iter().map(|finished| finished.named.clone()).collect();
+    let added = outputs.durable()?;
     outputs.published();
     // The pending maps of a version are shared with what `rehome_kills` made of it.
     publisher

@@ -1,11 +1,12 @@
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use super::collection::Collection;
 use crate::{
     error::{Error, ErrorKind, Result},
     flush::flush_all,
     format::{names::segment_name, payload},
-    io::bytes::f32s_as_bytes,
+    io::{bytes::f32s_as_bytes, pipeline::Pipeline},
+    options::Background,
     segment::Cursor,
     sync::Arc,
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
@@ -35,6 +36,11 @@ struct Entry {
     payload: Vec<u8>,
 }
 
+/// Records that must ascend before an input is taken for sorted: what is random does not for so long.
+const LOOK_AHEAD: usize = 256;
+/// Ordinals taken at a time while the input is written as it comes.
+const ORDINALS: u64 = 4096;
+
 /// Loads records without the log; see [`Collection::bulk_load`].
 pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
     collection: &Collection,
@@ -60,14 +66,22 @@ fn load_all<'a, I: AsRef<[u8]>>(
     policy: DuplicatePolicy,
     load: &mut Load,
 ) -> Result<u64> {
-    write_chunks(shared, collection, entries, policy, load)?;
+    let pipeline = match shared.options.background {
+        Background::Threads => Some(Arc::new(Pipeline::start().map_err(|source| Error::io("start the thread that writes", source))?)),
+        Background::Inline => None,
+    };
+    let mut pieces = Pieces { shared, collection, policy, load, pipeline, scratch: Vec::new() };
+    pieces.write(entries)?;
     if load.chunks.is_empty() {
         return Ok(0);
+    }
+    for chunk in &mut load.chunks {
+        chunk.durable(shared)?;
     }
     // From here on no writer runs: what is loaded gets one sequence, behind everything written before.
     let _gate = shared.gate.lock();
     flush_all(shared)?;
-    publish(shared, collection, &load.chunks, policy)
+    publish(shared, collection, load, policy)
 }
 
 /// What a load has taken that no manifest names yet.
@@ -76,12 +90,14 @@ struct Load {
     chunks: Vec<Finished>,
     /// Ordinals: the first, and how many.
     ordinals: Vec<(Ordinal, u64)>,
+    /// Behind those that a row has.
+    next_ordinal: Ordinal,
 }
 
 impl Load {
     fn discard_files(&self, shared: &Shared) {
         for chunk in &self.chunks {
-            shared.discard(segment_name(chunk.named.entry.number));
+            shared.discard(segment_name(chunk.number()));
         }
     }
 
@@ -93,73 +109,191 @@ impl Load {
     }
 }
 
-/// Sorts the input in pieces of the memtable budget, each into a segment file of its own.
-fn write_chunks<'a, I: AsRef<[u8]>>(
-    shared: &Shared,
-    collection: &Collection,
-    entries: impl Iterator<Item = (I, Fields<'a>)>,
+/// Writes the input in pieces of the memtable budget, each a segment file of its own: as it comes while its ids ascend, else sorted.
+struct Pieces<'a, 'l> {
+    shared: &'a Shared,
+    collection: &'a Collection,
     policy: DuplicatePolicy,
-    load: &mut Load,
-) -> Result<()> {
-    let mut buffer: Vec<Entry> = Vec::new();
-    let mut bytes = 0;
-    for (position, (id, fields)) in (0..).zip(entries) {
-        let entry = check(collection, id.as_ref(), fields, position)?;
-        bytes += entry.id.len() + entry.vector.len() * 4 + entry.payload.len() + 64;
-        buffer.push(entry);
-        if bytes >= shared.options.memtable_bytes {
-            write_chunk(shared, collection, &mut buffer, policy, load)?;
-            bytes = 0;
-        }
-    }
-    if !buffer.is_empty() {
-        write_chunk(shared, collection, &mut buffer, policy, load)?;
-    }
-    Ok(())
+    load: &'l mut Load,
+    pipeline: Option<Arc<Pipeline>>,
+    /// The encoded payload of a record that is written as it comes.
+    scratch: Vec<u8>,
 }
 
-fn check(collection: &Collection, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Entry> {
+/// A piece whose ids have ascended so far.
+struct Ascending<'a> {
+    /// Begun with the first row.
+    output: Option<OutputFile<'a>>,
+    last: Vec<u8>,
+    /// Ordinals that were taken and not given yet.
+    ordinals: Range<Ordinal>,
+}
+
+enum Piece<'a> {
+    /// Records at its beginning, which ascend.
+    Begun(Vec<Entry>),
+    Ascending(Ascending<'a>),
+    /// Records to be sorted, and their bytes.
+    Unsorted(Vec<Entry>, usize),
+}
+
+impl<'a> Pieces<'a, '_> {
+    fn write<'e, I: AsRef<[u8]>>(&mut self, entries: impl Iterator<Item = (I, Fields<'e>)>) -> Result<()> {
+        let mut piece = Piece::Begun(Vec::new());
+        for (position, (id, fields)) in (0..).zip(entries) {
+            piece = self.add(piece, id.as_ref(), fields, position)?;
+        }
+        match piece {
+            Piece::Begun(buffer) | Piece::Unsorted(buffer, _) => self.write_sorted(buffer),
+            Piece::Ascending(ascending) => ascending.output.map_or(Ok(()), |output| self.end(output)),
+        }
+    }
+
+    /// Adds a record to a piece; returns the piece that the next one belongs to.
+    fn add(&mut self, piece: Piece<'a>, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Piece<'a>> {
+        self.scratch.clear();
+        let vector = check(self.collection, id, fields, position, &mut self.scratch)?;
+        match piece {
+            Piece::Ascending(mut ascending) if *ascending.last < *id => {
+                let payload = std::mem::take(&mut self.scratch);
+                self.append(&mut ascending, id, &vector, &payload)?;
+                self.scratch = payload;
+                if let Some(mut output) = ascending.output.take() {
+                    let (bytes, memory) = output.builder()?.size();
+                    if bytes < self.shared.options.memtable_bytes as u64 && memory < self.shared.options.merge_memory() {
+                        ascending.output = Some(output);
+                    } else {
+                        self.end(output)?;
+                    }
+                }
+                Ok(Piece::Ascending(ascending))
+            }
+            Piece::Ascending(ascending) => {
+                ascending.output.map_or(Ok(()), |output| self.end(output))?;
+                let entry = Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() };
+                let bytes = entry.bytes();
+                Ok(Piece::Unsorted(vec![entry], bytes))
+            }
+            Piece::Begun(mut buffer) => {
+                let ascends = buffer.last().is_none_or(|last| *last.id < *id);
+                buffer.push(Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() });
+                match ascends {
+                    true if buffer.len() < LOOK_AHEAD => Ok(Piece::Begun(buffer)),
+                    true => self.begin_ascending(&buffer).map(Piece::Ascending),
+                    false => {
+                        let bytes = buffer.iter().map(Entry::bytes).sum();
+                        Ok(Piece::Unsorted(buffer, bytes))
+                    }
+                }
+            }
+            Piece::Unsorted(mut buffer, bytes) => {
+                let entry = Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() };
+                let bytes = bytes + entry.bytes();
+                buffer.push(entry);
+                if bytes < self.shared.options.memtable_bytes {
+                    return Ok(Piece::Unsorted(buffer, bytes));
+                }
+                self.write_sorted(buffer)?;
+                Ok(Piece::Begun(Vec::new()))
+            }
+        }
+    }
+
+    fn begin_ascending(&mut self, buffer: &[Entry]) -> Result<Ascending<'a>> {
+        let mut ascending = Ascending { output: None, last: Vec::new(), ordinals: 0..0 };
+        for entry in buffer {
+            self.append(&mut ascending, &entry.id, &entry.vector, &entry.payload)?;
+        }
+        Ok(ascending)
+    }
+
+    fn append(&mut self, ascending: &mut Ascending<'a>, id: &[u8], vector: &[f32], payload: &[u8]) -> Result<()> {
+        let ordinal = match ascending.ordinals.next() {
+            Some(ordinal) => ordinal,
+            None => {
+                let base = self.reserve_ordinals(ORDINALS)?;
+                ascending.ordinals = base + 1..base + ORDINALS;
+                base
+            }
+        };
+        let output = match &mut ascending.output {
+            Some(output) => output,
+            none => none.insert(self.begin()?),
+        };
+        output.builder()?.add(id, f32s_as_bytes(vector), ordinal, payload)?;
+        self.load.next_ordinal = self.load.next_ordinal.max(ordinal.saturating_add(1));
+        ascending.last.clear();
+        ascending.last.extend_from_slice(id);
+        Ok(())
+    }
+
+    fn write_sorted(&mut self, mut buffer: Vec<Entry>) -> Result<()> {
+        let Some(first) = buffer.first().map(|entry| entry.position) else { return Ok(()) };
+        let base = self.reserve_ordinals(buffer.len() as u64)?;
+        buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
+        let mut output = self.begin()?;
+        let mut last: Option<Box<[u8]>> = None;
+        for entry in buffer {
+            if last.as_ref() == Some(&entry.id) {
+                if self.policy == DuplicatePolicy::Refuse {
+                    return Err(Error::invalid(format!("id {} occurs twice in the input", entry.id.escape_ascii())));
+                }
+                continue;
+            }
+            let ordinal = base + (entry.position - first);
+            output.builder()?.add(&entry.id, f32s_as_bytes(&entry.vector), ordinal, &entry.payload)?;
+            self.load.next_ordinal = self.load.next_ordinal.max(ordinal.saturating_add(1));
+            last = Some(entry.id);
+        }
+        self.end(output)
+    }
+
+    fn begin(&self) -> Result<OutputFile<'a>> {
+        let mut output = OutputFile::create_through(self.shared, self.pipeline.clone())?;
+        output.begin(self.collection.typed_dimension())?;
+        Ok(output)
+    }
+
+    fn end(&mut self, mut output: OutputFile<'a>) -> Result<()> {
+        output.end(self.collection.typed_dimension(), 0)?;
+        let written = output.finish()?;
+        // The device had the time of another piece for it.
+        if let Some(before) = self.load.chunks.last_mut() {
+            before.durable(self.shared)?;
+        }
+        self.load.chunks.push(written);
+        Ok(())
+    }
+
+    /// Takes ordinals, so that no writer and no other load beside this one gets the same.
+    fn reserve_ordinals(&mut self, count: u64) -> Result<Ordinal> {
+        let base = self.shared.writer.lock().catalog.reserve_ordinals(self.collection.target().collection, count);
+        let base = base.ok_or_else(|| Error::not_found("the collection was dropped"))?;
+        self.load.ordinals.push((base, count));
+        Ok(base)
+    }
+}
+
+impl Entry {
+    /// Memory that it takes.
+    fn bytes(&self) -> usize {
+        self.id.len() + self.vector.len() * 4 + self.payload.len() + 64
+    }
+}
+
+/// Checks a record; appends its encoded payload and returns its vector.
+fn check<'e>(collection: &Collection, id: &[u8], fields: Fields<'e>, position: u64, payload: &mut Vec<u8>) -> Result<Cow<'e, [f32]>> {
     check_id(id)?;
     let named = |error: Error| Error::invalid(format!("record {position} ({}): {error}", id.escape_ascii()));
     let Some(vector) = fields.vector else { return Err(named(Error::invalid("a bulk load needs a vector"))) };
     check_vector(&vector, collection.target()).map_err(named)?;
     let parts = Payload {
         metadata: fields.metadata.unwrap_or_default(),
-        document: fields.document.flatten().map(std::borrow::Cow::into_owned),
-        uri: fields.uri.flatten().map(std::borrow::Cow::into_owned),
+        document: fields.document.flatten().map(Cow::into_owned),
+        uri: fields.uri.flatten().map(Cow::into_owned),
     };
-    let mut encoded = Vec::new();
-    payload::encode(&parts, &mut encoded).map_err(named)?;
-    Ok(Entry { id: id.into(), position, vector: vector.into_owned(), payload: encoded })
-}
-
-fn write_chunk(shared: &Shared, collection: &Collection, buffer: &mut Vec<Entry>, policy: DuplicatePolicy, load: &mut Load) -> Result<()> {
-    buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
-    let mut output = OutputFile::create(shared)?;
-    output.begin(collection.typed_dimension())?;
-    let first = buffer.iter().map(|entry| entry.position).min().unwrap_or(0);
-    let base = reserve_ordinals(shared, collection, buffer.len() as u64)?;
-    load.ordinals.push((base, buffer.len() as u64));
-    let mut last: Option<Box<[u8]>> = None;
-    for entry in buffer.drain(..) {
-        if last.as_ref() == Some(&entry.id) {
-            if policy == DuplicatePolicy::Refuse {
-                return Err(Error::invalid(format!("id {} occurs twice in the input", entry.id.escape_ascii())));
-            }
-            continue;
-        }
-        output.builder()?.add(&entry.id, f32s_as_bytes(&entry.vector), base + (entry.position - first), &entry.payload)?;
-        last = Some(entry.id);
-    }
-    output.end(collection.typed_dimension(), 0)?;
-    load.chunks.push(output.finish()?);
-    Ok(())
-}
-
-/// Takes ordinals for a piece of the input, so that no writer and no other load beside this one gets the same.
-fn reserve_ordinals(shared: &Shared, collection: &Collection, count: u64) -> Result<Ordinal> {
-    let base = shared.writer.lock().catalog.reserve_ordinals(collection.target().collection, count);
-    base.ok_or_else(|| Error::not_found("the collection was dropped"))
+    payload::encode(&parts, payload).map_err(named)?;
+    Ok(vector)
 }
 
 /// What the load kills: rows of existing segments and earlier rows of its own.
@@ -170,7 +304,8 @@ struct Kills {
     replaced: u64,
 }
 
-fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy: DuplicatePolicy) -> Result<u64> {
+fn publish(shared: &Shared, collection: &Collection, load: &mut Load, policy: DuplicatePolicy) -> Result<u64> {
+    let chunks = &mut load.chunks;
     let mut publisher = shared.publisher.lock();
     let view = shared.view();
     let id = collection.target().collection;
@@ -195,12 +330,11 @@ fn publish(shared: &Shared, collection: &Collection, chunks: &[Finished], policy
     }
     let count: u64 = loaded.iter().map(|live| live.live_rows()).sum();
     let edited = view.version.edited(|live| edits.get(&live.entry.id).cloned());
-    let ordinals = loaded_ordinals(&loaded)?;
-    let version = compose(&edited, meta, id, loaded, ordinals);
+    let version = compose(&edited, meta, id, loaded, load.next_ordinal);
     let version = rehome_kills(shared, &publisher, &mut output, &version)?;
-    let mut added: Vec<_> = chunks.iter().map(|chunk| chunk.named.clone()).collect();
+    let mut added = chunks.iter_mut().map(|chunk| chunk.durable(shared)).collect::<Result<Vec<_>>>()?;
     if version.files().contains(&output.number()) {
-        added.push(output.finish()?.named);
+        added.push(output.finish()?.durable(shared)?);
     }
     install_loaded(shared, &mut publisher, version, added, id, count as i64 - kills.replaced as i64)?;
     shared.counters.bulk_bytes.add(chunks.iter().map(|chunk| chunk.bytes).sum());
@@ -222,22 +356,16 @@ pub(super) fn install_loaded(
     publisher.publish(shared, Draft { version, added, spare: None, retire: None, loaded }, |_| Ok(()))
 }
 
-/// First ordinal behind those of the loaded rows.
-fn loaded_ordinals(loaded: &[Arc<LiveSegment>]) -> Result<Ordinal> {
-    let mut next = 0;
-    for live in loaded {
-        for row in 0..live.segment.rows() {
-            next = next.max(live.segment.ordinal(row)?.saturating_add(1));
-        }
-    }
-    Ok(next)
-}
-
 /// Finds every id of the load that exists, or recurs in a later piece of it.
 fn find_kills(existing: Option<&CollectionVersion>, segments: &[&Arc<LiveSegment>], policy: DuplicatePolicy) -> Result<Kills> {
     let mut kills = Kills::default();
     let mut later = Later::default();
     for live in segments.iter().rev() {
+        let may_exist = existing.is_some_and(|version| version.segments().any(|other| other.overlaps(live)));
+        if !may_exist && !later.overlaps(live) {
+            later.add(live);
+            continue;
+        }
         let mut cursor: Cursor = live.segment.cursor(0);
         while let Some(row) = cursor.advance()? {
             let id = cursor.id();
@@ -276,6 +404,10 @@ impl Later {
         if !self.0.iter_mut().any(|run| run.insert_disjoint(live)) {
             self.0.push(Run::from_iter([Arc::clone(live)]));
         }
+    }
+
+    fn overlaps(&self, live: &LiveSegment) -> bool {
+        self.0.iter().any(|run| run.iter().any(|other| other.overlaps(live)))
     }
 
     fn holds(&self, id: &[u8]) -> Result<bool> {

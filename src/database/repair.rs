@@ -188,8 +188,8 @@ fn write_collection(
     let places = find_places(salvaged, &mut losses)?;
     let Written { files, next_ordinal, rows } = write_segments(shared, salvaged, places, &mut losses)?;
     let mut segments = Vec::new();
-    for file in files {
-        draft.added.push(file.named);
+    for mut file in files {
+        draft.added.push(file.durable(shared)?);
         segments.extend(file.segments);
     }
     let meta = Arc::new(CollectionMeta { id, ..CollectionMeta::clone(&salvaged.meta) });

@@ -14,6 +14,7 @@ mod clock;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod executor;
+pub(crate) mod pipeline;
 mod publish;
 mod random;
 

@@ -1,5 +1,5 @@
 use super::open_segment::OpenSegment;
-use super::output::Output;
+use super::output::{Output, Unsynced};
 use super::reader::Segment;
 use crate::error::{Error, Result};
 use crate::format::crc;
@@ -7,7 +7,7 @@ use crate::format::identity::Identity;
 use crate::format::kills::KillBlock;
 use crate::format::names::segment_name;
 use crate::format::segment_file::{FOOTER_ALIGN, FileFooter, KillPlace, PLACE_ALIGN, SegmentPlace};
-use crate::io::WriteFile;
+use crate::io::{WriteFile, pipeline::Pipeline};
 use crate::sync::Arc;
 use crate::types::{Dimension, Ordinal, SegmentId, Sequence};
 
@@ -40,7 +40,7 @@ pub(crate) struct BuiltSegment {
     pub(crate) last_id: Vec<u8>,
 }
 
-/// A file that was written and synced; its name is not durable yet.
+/// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BuiltFile {
     pub(crate) len: u64,
@@ -49,9 +49,9 @@ pub(crate) struct BuiltFile {
 }
 
 impl FileBuilder {
-    /// Begins an empty file.
-    pub(crate) fn new(file: Arc<dyn WriteFile>, identity: Identity) -> Result<Self> {
-        let mut output = Output::new(file, segment_name(identity.number));
+    /// Begins an empty file, written by this thread or through a pipeline.
+    pub(crate) fn new(file: Arc<dyn WriteFile>, pipeline: Option<Arc<Pipeline>>, identity: Identity) -> Result<Self> {
+        let mut output = Output::new(file, pipeline, segment_name(identity.number));
         output.put(&identity.encode())?;
         Ok(Self { output, footer: FileFooter { file: identity.file, ..FileFooter::default() }, open: None })
     }
@@ -125,8 +125,8 @@ impl FileBuilder {
         Ok(place)
     }
 
-    /// Writes the file footer and makes all bytes durable.
-    pub(crate) fn finish(mut self) -> Result<BuiltFile> {
+    /// Writes the file footer. Nothing is durable before what is returned was synced.
+    pub(crate) fn finish(mut self) -> Result<(BuiltFile, Unsynced)> {
         if self.open.is_some() {
             return Err(segment_open());
         }
@@ -134,9 +134,9 @@ impl FileBuilder {
         let bytes = self.footer.encode();
         let (_, footer_crc) = bytes.last_chunk::<16>().map_or(Ok((0, 0)), |tail| FileFooter::decode_tail(tail))?;
         self.output.put(&bytes)?;
-        self.output.sync()?;
         let len = self.output.position();
-        Ok(BuiltFile { len, footer_crc, bytes_written: len })
+        let unsynced = self.output.finish()?;
+        Ok((BuiltFile { len, footer_crc, bytes_written: len }, unsynced))
     }
 
     /// Name of the file in the database that it is written for.

@@ -173,7 +173,7 @@ pub(super) const VICTIM: (u64, u32) = (77, 200);
 /// A file with the given segments, then a kill block if wanted.
 pub(super) fn build(models: &[(usize, Vec<ModelRow>)], with_kills: bool) -> Built {
     let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     let mut built = Vec::new();
     for (number, (dimension, rows)) in models.iter().enumerate() {
         builder.begin(100 + number as u64, Dimension::new(*dimension).unwrap(), SEED).unwrap();
@@ -203,7 +203,7 @@ pub(super) fn build(models: &[(usize, Vec<ModelRow>)], with_kills: bool) -> Buil
             crc: place.crc,
         }
     });
-    let finished = builder.finish().unwrap();
+    let (finished, _) = builder.finish().unwrap();
     let bytes = file.bytes.lock().clone();
     assert_eq!((finished.len, finished.bytes_written), (bytes.len() as u64, bytes.len() as u64));
     let models = models.iter().map(|(dimension, rows)| (Dimension::new(*dimension).unwrap(), rows.clone())).collect();

@@ -29,5 +29,6 @@ pub(crate) use cursor::Cursor;
 pub(crate) use file::SegmentFile;
 pub(crate) use id_walk::IdWalk;
 pub(crate) use kills::KillSet;
+pub(crate) use output::Unsynced;
 pub(crate) use reader::Segment;
 pub(crate) use rows::RowBytes;

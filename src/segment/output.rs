@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::io::WriteFile;
+use crate::io::{WriteFile, pipeline::Pipeline};
 use crate::sync::Arc;
 
 /// Bytes per write, each at a multiple of them: file systems that keep what is written at once in one piece of memory (ext4 since Linux 6.16,
@@ -11,15 +11,31 @@ const CHUNK_BYTES: usize = 2 << 20;
 /// The first error stays: what the file holds behind it is unknown, so that only removing the file is left.
 pub(super) struct Output {
     file: Arc<dyn WriteFile>,
+    /// Another thread that does the writes.
+    pipeline: Option<Arc<Pipeline>>,
     name: String,
     buffer: Vec<u8>,
     written: u64,
     broken: Option<Error>,
 }
 
+/// A file that was written and may not be durable yet. Kept apart from the writing, so that several files are on their way to the device while
+/// the next one is written, and the syncs at the end find little to do.
+pub(crate) struct Unsynced {
+    file: Arc<dyn WriteFile>,
+    name: String,
+}
+
+impl Unsynced {
+    /// Makes the bytes durable, but not the file's name.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|source| Error::io(format_args!("sync {}", self.name), source).of_sync())
+    }
+}
+
 impl Output {
-    pub(super) fn new(file: Arc<dyn WriteFile>, name: String) -> Self {
-        Self { file, name, buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, broken: None }
+    pub(super) fn new(file: Arc<dyn WriteFile>, pipeline: Option<Arc<Pipeline>>, name: String) -> Self {
+        Self { file, pipeline, name, buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, broken: None }
     }
 
     /// Offset of the next byte.
@@ -51,20 +67,30 @@ impl Output {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let result = self.file.write_at(self.written, &self.buffer);
+        let len = self.buffer.len() as u64;
+        let result = match &self.pipeline {
+            Some(pipeline) => {
+                let written = pipeline.write(&self.file, self.written, std::mem::take(&mut self.buffer));
+                written.map(|empty| self.buffer = empty)
+            }
+            None => self.file.write_at(self.written, &self.buffer).map(|()| {
+                self.file.write_behind(self.written, len);
+                self.buffer.clear();
+            }),
+        };
         self.note("write", result)?;
-        self.file.write_behind(self.written, self.buffer.len() as u64);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.written += len;
+        self.buffer.reserve(CHUNK_BYTES);
         Ok(())
     }
 
-    /// Makes everything put so far durable, but not the file's name.
-    pub(super) fn sync(&mut self) -> Result<()> {
+    /// Hands the last bytes to the operating system.
+    pub(super) fn finish(mut self) -> Result<Unsynced> {
         self.check()?;
         self.flush()?;
-        let result = self.file.sync_data();
-        self.note("sync", result).map_err(Error::of_sync)
+        let result = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.drain());
+        self.note("write", result)?;
+        Ok(Unsynced { file: self.file, name: self.name })
     }
 
     fn check(&self) -> Result<()> {

@@ -100,7 +100,7 @@ fn longest_ids_and_large_payloads_round_trip() {
 #[test]
 fn refused_rows_leave_the_builder_as_it_was() {
     let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     let vector = f32s_as_bytes(&[1.0, 2.0]);
     let refused = |result: crate::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidArgument);
     refused(builder.add(b"a", vector, 0, b""));
@@ -117,7 +117,7 @@ fn refused_rows_leave_the_builder_as_it_was() {
     let built = builder.end(5000).unwrap();
     builder.begin(101, Dimension::new(2).unwrap(), SEED).unwrap();
     refused(builder.end(1).map(|_| ()));
-    let finished = builder.finish().unwrap();
+    let (finished, _) = builder.finish().unwrap();
     let model = |id: &[u8], ordinal| ModelRow { id: id.to_vec(), vector: vec![1.0, 2.0], ordinal, payload: Vec::new() };
     assert_all_right(&Built {
         bytes: file.bytes.lock().clone(),
@@ -131,7 +131,7 @@ fn refused_rows_leave_the_builder_as_it_was() {
 #[test]
 fn first_write_error_stays() {
     let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     let dimension = Dimension::new(65_535).unwrap();
     let row = vec![0; dimension.bytes()];
     builder.begin(1, dimension, SEED).unwrap();
@@ -148,7 +148,7 @@ fn first_write_error_stays() {
 #[test]
 fn writes_are_large() {
     let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     builder.begin(1, Dimension::new(384).unwrap(), SEED).unwrap();
     for row in 0..6000u32 {
         builder.add(&row.to_be_bytes(), &[0; 1536], 0, &document(100, 'q')).unwrap();
@@ -166,9 +166,9 @@ fn copied_segments_are_the_same_bytes_elsewhere() {
     let built = build(&[(3, rows(5, 3)), (16, rows(200, 16))], false);
     for mode in MODES {
         let file = TestFile::of(&[]);
-        let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+        let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
         let copies: Vec<_> = [1, 0].into_iter().map(|index| builder.add_raw(&built.segment(index, mode).unwrap()).unwrap()).collect();
-        let finished = builder.finish().unwrap();
+        let (finished, _) = builder.finish().unwrap();
         let bytes = file.bytes.lock().clone();
         for (copy, index) in copies.iter().zip([1, 0]) {
             let entry = &built.segments[index];
@@ -307,22 +307,21 @@ proptest! {
 #[test]
 fn a_file_is_not_finished_inside_a_segment() {
     let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), IDENTITY).unwrap();
+    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     builder.begin(1, Dimension::new(2).unwrap(), SEED).unwrap();
     assert!(builder.finish().is_err());
 }
 
 /// What was written in whole chunks is not written again, and nothing is written where there is nothing.
 #[test]
-fn a_sync_writes_what_is_left() {
-    let file = TestFile::of(&[]);
-    let mut output = Output::new(Arc::<TestFile>::clone(&file), "seg-00000001".to_owned());
-    output.sync().unwrap();
-    output.put(&vec![7; 2 << 20]).unwrap();
-    output.sync().unwrap();
-    output.put(b"rest").unwrap();
-    output.sync().unwrap();
-    assert_eq!(*file.writes.lock(), [2 << 20, 4]);
+fn the_end_of_a_file_writes_what_is_left() {
+    for (parts, writes) in [(vec![], vec![]), (vec![2 << 20], vec![2 << 20]), (vec![2 << 20, 4], vec![2 << 20, 4])] {
+        let file = TestFile::of(&[]);
+        let mut output = Output::new(Arc::<TestFile>::clone(&file), None, "seg-00000001".to_owned());
+        parts.iter().for_each(|len| output.put(&vec![7; *len]).unwrap());
+        output.finish().unwrap().sync().unwrap();
+        assert_eq!(*file.writes.lock(), writes);
+    }
 }
 
 #[test]

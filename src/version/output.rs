@@ -6,7 +6,8 @@ use crate::{
         manifest::{FileEntry, SegmentEntry},
         names::segment_name,
     },
-    segment::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile},
+    io::pipeline::Pipeline,
+    segment::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile, Unsynced},
     sync::Arc,
     types::{Dimension, FileId, FileNumber, SegmentId},
 };
@@ -23,6 +24,11 @@ pub(crate) struct OutputFile<'a> {
 
 impl<'a> OutputFile<'a> {
     pub(crate) fn create(shared: &'a Shared) -> Result<Self> {
+        Self::create_through(shared, None)
+    }
+
+    /// A file that another thread writes.
+    pub(crate) fn create_through(shared: &'a Shared, pipeline: Option<Arc<Pipeline>>) -> Result<Self> {
         // Once the database was closed the directory may be somebody else's.
         shared.check_healthy()?;
         let (number, id) = (shared.next_file(), shared.random_id()?);
@@ -30,7 +36,7 @@ impl<'a> OutputFile<'a> {
         let identity = Identity { kind: FileKind::Segment, database: shared.database, number, file: id };
         let file = shared.storage.create(&name).map_err(|source| Error::io(format_args!("create {name}"), source).in_file(name))?;
         let mut output = Self { shared, number, id, builder: None, segments: Vec::new(), finished: false };
-        output.builder = Some(FileBuilder::new(file, identity).map_err(|error| error.in_file(output.name()))?);
+        output.builder = Some(FileBuilder::new(file, pipeline, identity).map_err(|error| error.in_file(output.name()))?);
         Ok(output)
     }
 
@@ -74,10 +80,10 @@ impl<'a> OutputFile<'a> {
         self.segments.iter().map(|(built, _)| built.len).sum()
     }
 
-    /// Writes the footer, syncs the data and opens what was written.
+    /// Writes the footer and opens what was written.
     pub(crate) fn finish(mut self) -> Result<Finished> {
         let Some(builder) = self.builder.take() else { return Err(Error::invalid("this output file is finished")) };
-        let built = builder.finish().map_err(|error| self.shared.stopped_by_sync(error.in_file(self.name())))?;
+        let (built, unsynced) = builder.finish().map_err(|error| error.in_file(self.name()))?;
         let entry = FileEntry {
             number: self.number,
             origin_database: self.shared.database,
@@ -104,7 +110,7 @@ impl<'a> OutputFile<'a> {
         };
         let segments = self.segments.iter().map(open).collect::<Result<Vec<_>>>()?;
         self.finished = true;
-        Ok(Finished { named: NamedFile { entry, file }, segments, bytes: built.bytes_written })
+        Ok(Finished { named: NamedFile { entry, file }, unsynced: Some(unsynced), segments, bytes: built.bytes_written })
     }
 }
 
@@ -116,10 +122,30 @@ impl Drop for OutputFile<'_> {
     }
 }
 
-/// A complete, synced segment file that no manifest names yet.
+/// A complete segment file that no manifest names yet.
 pub(crate) struct Finished {
-    pub(crate) named: NamedFile,
+    named: NamedFile,
+    unsynced: Option<Unsynced>,
     /// In the order in which they were built.
     pub(crate) segments: Vec<Arc<LiveSegment>>,
     pub(crate) bytes: u64,
+}
+
+impl Finished {
+    pub(crate) fn number(&self) -> FileNumber {
+        self.named.entry.number
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.unsynced.is_none()
+    }
+
+    /// What a manifest may name: the file, synced if it was not.
+    pub(crate) fn durable(&mut self, shared: &Shared) -> Result<NamedFile> {
+        if let Some(unsynced) = &self.unsynced {
+            unsynced.sync().map_err(|error| shared.stopped_by_sync(error.in_file(segment_name(self.number()))))?;
+            self.unsynced = None;
+        }
+        Ok(self.named.clone())
+    }
 }

@@ -1,10 +1,13 @@
-use super::{Finished, LiveSegment, OutputFile, Shared};
+use super::{Finished, LiveSegment, NamedFile, OutputFile, Shared};
 use crate::{
     error::Result,
     format::names::segment_name,
     sync::Arc,
     types::{Dimension, SegmentId, Sequence},
 };
+
+/// Files that wait for their sync at most, each with a descriptor. The device has been at work on the oldest for longest.
+const UNSYNCED_MAX: usize = 16;
 
 /// The files that a flush or compaction writes. Dropped before they are published, they are removed.
 ///
@@ -59,6 +62,12 @@ impl<'a> Outputs<'a> {
         if let Some(file) = self.open.take() {
             self.finished.push(file.finish()?);
         }
+        let unsynced = self.finished.iter().filter(|finished| !finished.is_synced()).count();
+        if unsynced > UNSYNCED_MAX
+            && let Some(oldest) = self.finished.iter_mut().find(|finished| !finished.is_synced())
+        {
+            oldest.durable(self.shared)?;
+        }
         Ok(())
     }
 
@@ -81,8 +90,9 @@ impl<'a> Outputs<'a> {
         self.finished.iter().flat_map(|finished| &finished.segments)
     }
 
-    pub(crate) fn finished(&self) -> &[Finished] {
-        &self.finished
+    /// The finished files, all synced: what a manifest may name.
+    pub(crate) fn durable(&mut self) -> Result<Vec<NamedFile>> {
+        self.finished.iter_mut().map(|finished| finished.durable(self.shared)).collect()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -100,7 +110,7 @@ impl Drop for Outputs<'_> {
         self.shared.take_unpublished(self.counted);
         if !self.published {
             for finished in &self.finished {
-                self.shared.discard(segment_name(finished.named.entry.number));
+                self.shared.discard(segment_name(finished.number()));
             }
         }
     }

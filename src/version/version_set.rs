@@ -67,6 +67,11 @@ impl LiveSegment {
         self.bounds().zip(other.bounds()).is_some_and(|((_, last), (first, _))| last < first)
     }
 
+    /// Whether an id can stand in both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        !self.ends_before(other) && !other.ends_before(self)
+    }
+
     /// Whether the id can stand in it.
     pub(super) fn may_hold(&self, id: &[u8]) -> bool {
         self.bounds().is_none_or(|(first, last)| first <= id && id <= last)
