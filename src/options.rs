@@ -63,7 +63,7 @@ pub enum Background {
 /// ```
 /// use varvite::Options;
 /// let options = Options { memtable_bytes: 16 << 20, ..Options::default() };
-/// assert_eq!(options.log_bytes, 128 << 20);
+/// assert_eq!(options.log_bytes, 256 << 20);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -71,9 +71,9 @@ pub struct Options {
     pub durability: Durability,
     /// Budget of all memtables, in bytes, and of each piece of a bulk load. Larger: less write amplification, more memory, longer recovery;
     /// below 256 KiB, which is what a memtable begins with, every few writes are flushed. At least 4 KiB are taken, else every record of a
-    /// bulk load would be a file. Default 64 MiB.
+    /// bulk load would be a file. Default 128 MiB.
     pub memtable_bytes: usize,
-    /// Budget of all log files, in bytes. At least 1 MiB is taken: with less, every write would end its log. Default 128 MiB.
+    /// Budget of all log files, in bytes. At least 1 MiB is taken: with less, every write would end its log. Default 256 MiB.
     pub log_bytes: u64,
     /// Memory of one merge beside its vectors (ids, index, payloads of the segment being built), in bytes: where it is used up, the segment
     /// ends. At least 64 KiB are taken. Default 16 MiB.
@@ -105,8 +105,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Synced,
-            memtable_bytes: 64 << 20,
-            log_bytes: 128 << 20,
+            memtable_bytes: 128 << 20,
+            log_bytes: 256 << 20,
             merge_bytes: 16 << 20,
             allow_non_finite: false,
             read_mode: ReadMode::Mapped,

@@ -79,7 +79,7 @@ pub fn killed(cell: &Cell) -> Result<Metrics> {
     Ok(metrics)
 }
 
-/// The process that is killed. As much as the smallest memtable of all (varvite's, 32 MiB) surely holds, so that all of it is still in the journal.
+/// The process that is killed. As much as the memtables of all (64 MiB) surely hold, so that all of it is still in the journal.
 pub fn write(spec: Spec) -> Result<()> {
     const JOURNALLED: usize = 24 << 20;
     let cell = Cell::new(spec)?;
