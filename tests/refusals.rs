@@ -76,7 +76,7 @@ fn a_bulk_load_needs_vectors_and_its_collection_and_may_be_empty() {
         let entries = [("b", Fields::from(vec![0.0, 0.0])), ("c", Fields::default().with_metadata(Metadata::new()))];
         docs.bulk_load(entries, DuplicatePolicy::LastWins)
     });
-    // Dropped while its last record is read: a piece of the load is a file already.
+    // Dropped while its last record is read.
     let large = db.create_collection("large", 65_535, Metric::L2).unwrap();
     let row = vec![0.5; 65_535];
     let mut given = 0;

@@ -40,6 +40,8 @@ struct Entry {
 const LOOK_AHEAD: usize = 256;
 /// Ordinals taken at a time while the input is written as it comes.
 const ORDINALS: u64 = 4096;
+/// Bytes of a piece at most, as of any segment: compaction moves whole segments.
+const PIECE_BYTES_MAX: usize = 64 << 20;
 
 /// Loads records without the log; see [`Collection::bulk_load`].
 pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
@@ -66,12 +68,13 @@ fn load_all<'a, I: AsRef<[u8]>>(
     policy: DuplicatePolicy,
     load: &mut Load,
 ) -> Result<u64> {
-    let pipeline = match shared.options.background {
-        Background::Threads => Some(Arc::new(Pipeline::start().map_err(|source| Error::io("start the thread that writes", source))?)),
-        Background::Inline => None,
-    };
+    // Without another thread this one writes.
+    let pipeline = (shared.options.background == Background::Threads).then(Pipeline::start).and_then(std::io::Result::ok).map(Arc::new);
     let mut pieces = Pieces { shared, collection, policy, load, pipeline, scratch: Vec::new() };
-    pieces.write(entries)?;
+    let written = pieces.write(entries);
+    // What is still being written may be in a file that is given up.
+    drop(pieces);
+    written?;
     if load.chunks.is_empty() {
         return Ok(0);
     }
@@ -130,8 +133,8 @@ struct Ascending<'a> {
 }
 
 enum Piece<'a> {
-    /// Records at its beginning, which ascend.
-    Begun(Vec<Entry>),
+    /// Records at its beginning, which ascend, and their bytes.
+    Begun(Vec<Entry>, usize),
     Ascending(Ascending<'a>),
     /// Records to be sorted, and their bytes.
     Unsorted(Vec<Entry>, usize),
@@ -139,13 +142,13 @@ enum Piece<'a> {
 
 impl<'a> Pieces<'a, '_> {
     fn write<'e, I: AsRef<[u8]>>(&mut self, entries: impl Iterator<Item = (I, Fields<'e>)>) -> Result<()> {
-        let mut piece = Piece::Begun(Vec::new());
+        let mut piece = Piece::Begun(Vec::new(), 0);
         for (position, (id, fields)) in (0..).zip(entries) {
             piece = self.add(piece, id.as_ref(), fields, position)?;
         }
         match piece {
-            Piece::Begun(buffer) | Piece::Unsorted(buffer, _) => self.write_sorted(buffer),
-            Piece::Ascending(ascending) => ascending.output.map_or(Ok(()), |output| self.end(output)),
+            Piece::Begun(buffer, _) | Piece::Unsorted(buffer, _) => self.write_sorted(buffer),
+            Piece::Ascending(ascending) => self.end_ascending(ascending),
         }
     }
 
@@ -153,6 +156,7 @@ impl<'a> Pieces<'a, '_> {
     fn add(&mut self, piece: Piece<'a>, id: &[u8], fields: Fields<'_>, position: u64) -> Result<Piece<'a>> {
         self.scratch.clear();
         let vector = check(self.collection, id, fields, position, &mut self.scratch)?;
+        let entry = |payload: &[u8]| Entry { id: id.into(), position, vector: vector.to_vec(), payload: payload.to_vec() };
         match piece {
             Piece::Ascending(mut ascending) if *ascending.last < *id => {
                 let payload = std::mem::take(&mut self.scratch);
@@ -160,7 +164,7 @@ impl<'a> Pieces<'a, '_> {
                 self.scratch = payload;
                 if let Some(mut output) = ascending.output.take() {
                     let (bytes, memory) = output.builder()?.size();
-                    if bytes < self.shared.options.memtable_bytes as u64 && memory < self.shared.options.merge_memory() {
+                    if bytes < self.budget() as u64 && memory < self.shared.options.merge_memory() {
                         ascending.output = Some(output);
                     } else {
                         self.end(output)?;
@@ -169,34 +173,59 @@ impl<'a> Pieces<'a, '_> {
                 Ok(Piece::Ascending(ascending))
             }
             Piece::Ascending(ascending) => {
-                ascending.output.map_or(Ok(()), |output| self.end(output))?;
-                let entry = Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() };
-                let bytes = entry.bytes();
-                Ok(Piece::Unsorted(vec![entry], bytes))
+                if *ascending.last == *id {
+                    self.refuse_twice(id)?;
+                }
+                self.end_ascending(ascending)?;
+                self.buffered(Vec::new(), 0, entry(&self.scratch), false)
             }
-            Piece::Begun(mut buffer) => {
+            Piece::Begun(buffer, bytes) => {
                 let ascends = buffer.last().is_none_or(|last| *last.id < *id);
-                buffer.push(Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() });
-                match ascends {
-                    true if buffer.len() < LOOK_AHEAD => Ok(Piece::Begun(buffer)),
-                    true => self.begin_ascending(&buffer).map(Piece::Ascending),
-                    false => {
-                        let bytes = buffer.iter().map(Entry::bytes).sum();
-                        Ok(Piece::Unsorted(buffer, bytes))
-                    }
-                }
+                self.buffered(buffer, bytes, entry(&self.scratch), ascends)
             }
-            Piece::Unsorted(mut buffer, bytes) => {
-                let entry = Entry { id: id.into(), position, vector: vector.into_owned(), payload: self.scratch.clone() };
-                let bytes = bytes + entry.bytes();
-                buffer.push(entry);
-                if bytes < self.shared.options.memtable_bytes {
-                    return Ok(Piece::Unsorted(buffer, bytes));
-                }
-                self.write_sorted(buffer)?;
-                Ok(Piece::Begun(Vec::new()))
-            }
+            Piece::Unsorted(buffer, bytes) => self.buffered(buffer, bytes, entry(&self.scratch), false),
         }
+    }
+
+    /// Adds a record to those of a piece that are not written yet, as far as the budget goes.
+    fn buffered(&mut self, mut buffer: Vec<Entry>, bytes: usize, entry: Entry, ascends: bool) -> Result<Piece<'a>> {
+        let bytes = bytes + entry.bytes();
+        buffer.push(entry);
+        if bytes >= self.budget() {
+            self.write_sorted(buffer)?;
+            return Ok(Piece::Begun(Vec::new(), 0));
+        }
+        match ascends {
+            false => Ok(Piece::Unsorted(buffer, bytes)),
+            true if buffer.len() < LOOK_AHEAD => Ok(Piece::Begun(buffer, bytes)),
+            true => self.begin_ascending(&buffer).map(Piece::Ascending),
+        }
+    }
+
+    /// Bytes of a piece.
+    fn budget(&self) -> usize {
+        self.shared.options.memtable_bytes.min(PIECE_BYTES_MAX)
+    }
+
+    fn refuse_twice(&self, id: &[u8]) -> Result<()> {
+        match self.policy {
+            DuplicatePolicy::Refuse => Err(Error::invalid(format!("id {} occurs twice in the input", id.escape_ascii()))),
+            DuplicatePolicy::LastWins => Ok(()),
+        }
+    }
+
+    /// Ends a piece, and gives back the ordinals that it did not need.
+    fn end_ascending(&mut self, ascending: Ascending<'a>) -> Result<()> {
+        let Ascending { output, ordinals, .. } = ascending;
+        let left = ordinals.end - ordinals.start;
+        if left > 0
+            && let Some((base, count)) = self.load.ordinals.last_mut()
+            && *base + *count == ordinals.end
+        {
+            *count -= left;
+            self.shared.writer.lock().catalog.release_ordinals(self.collection.target().collection, ordinals.start, left);
+        }
+        output.map_or(Ok(()), |output| self.end(output))
     }
 
     fn begin_ascending(&mut self, buffer: &[Entry]) -> Result<Ascending<'a>> {
@@ -212,7 +241,7 @@ impl<'a> Pieces<'a, '_> {
             Some(ordinal) => ordinal,
             None => {
                 let base = self.reserve_ordinals(ORDINALS)?;
-                ascending.ordinals = base + 1..base + ORDINALS;
+                ascending.ordinals = base.saturating_add(1)..base.saturating_add(ORDINALS);
                 base
             }
         };
@@ -235,9 +264,7 @@ impl<'a> Pieces<'a, '_> {
         let mut last: Option<Box<[u8]>> = None;
         for entry in buffer {
             if last.as_ref() == Some(&entry.id) {
-                if self.policy == DuplicatePolicy::Refuse {
-                    return Err(Error::invalid(format!("id {} occurs twice in the input", entry.id.escape_ascii())));
-                }
+                self.refuse_twice(&entry.id)?;
                 continue;
             }
             let ordinal = base + (entry.position - first);

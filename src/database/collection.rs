@@ -246,9 +246,11 @@ impl Collection {
         self.snapshot().search_many(queries, k)
     }
 
-    /// Loads many records without the log: they are sorted into segments, then appear at once, durably. Returns how many were loaded.
+    /// Loads many records without the log: they become segments, then appear at once, durably. Returns how many were loaded. Fastest with ids that
+    /// ascend, which are written as they come (by a thread of its own, unless [`crate::Background::Inline`] forbids one); others are sorted in
+    /// pieces.
     ///
-    /// Memory: about [`crate::Options::memtable_bytes`]. Readers and writers go on meanwhile; writers wait during the publication.
+    /// Memory: about [`crate::Options::memtable_bytes`], 64 MiB at most, beside ids and payloads within [`crate::Options::merge_bytes`]. Readers and writers go on meanwhile; writers wait during the publication.
     ///
     /// # Errors
     /// As [`Collection::insert`]; nothing is visible then.

@@ -229,6 +229,17 @@ struct Written {
     rows: u64,
 }
 
+impl Written {
+    /// Adds a file; the one before must be durable by then, so that only one is open for its sync.
+    fn add(&mut self, shared: &Shared, file: Finished) -> Result<()> {
+        if let Some(before) = self.files.last_mut() {
+            before.durable(shared)?;
+        }
+        self.files.push(file);
+        Ok(())
+    }
+}
+
 fn write_segments(
     shared: &Shared,
     salvaged: &SalvagedCollection,
@@ -261,12 +272,12 @@ fn write_segments(
             && let Some(mut full) = open.take()
         {
             full.end(dimension, 0)?;
-            written.files.push(full.finish()?);
+            written.add(shared, full.finish()?)?;
         }
     }
     if let Some(mut last) = open {
         last.end(dimension, 0)?;
-        written.files.push(last.finish()?);
+        written.add(shared, last.finish()?)?;
     }
     Ok(written)
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io};
 use super::{WriteFile, executor::Worker};
 use crate::sync::{Arc, Condvar, Mutex};
 
-/// Writes that may wait: one is being done, one is ready, one is being gathered.
+/// Writes that may wait, beside the one that is being done and the one that is being gathered.
 const WAITING_MAX: usize = 2;
 
 /// Does writes in the order in which they come. The first that fails is the error of a later call, and nothing behind it is tried.

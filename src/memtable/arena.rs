@@ -19,29 +19,38 @@ pub(super) struct Arena {
 }
 
 /// Chunks of full size into which nothing points any more, for the arenas to come: memory that is fresh from the operating system costs a page
-/// fault for every 4 KiB.
-#[derive(Default)]
+/// fault for every 4 KiB. With what is in use they stay within a budget.
 struct Pool {
     free: Mutex<Vec<Box<Lines>>>,
-    /// Bytes that it may keep.
-    limit: AtomicUsize,
+    /// Bytes of chunks that somebody points into.
+    in_use: AtomicUsize,
+    budget: usize,
 }
 
 impl Pool {
-    fn take(&self) -> Option<Box<Lines>> {
-        self.free.lock().pop()
+    fn new(budget: usize) -> Self {
+        Self { free: Mutex::default(), in_use: AtomicUsize::new(0), budget }
+    }
+
+    fn take(&self, lines: usize) -> Box<Lines> {
+        let in_use = self.in_use.fetch_add(lines * LINE, Ordering::Relaxed) + lines * LINE;
+        let mut free = self.free.lock();
+        if lines * LINE == CHUNK_MAX
+            && let Some(lines) = free.pop()
+        {
+            return lines;
+        }
+        free.truncate(self.budget.saturating_sub(in_use) / CHUNK_MAX);
+        drop(free);
+        Box::new_uninit_slice(lines)
     }
 
     fn give(&self, lines: Box<Lines>) {
+        let in_use = self.in_use.fetch_sub(lines.len() * LINE, Ordering::Relaxed) - lines.len() * LINE;
         let mut free = self.free.lock();
-        if (free.len() + 1) * CHUNK_MAX <= self.limit.load(Ordering::Relaxed) {
+        if lines.len() * LINE == CHUNK_MAX && in_use + (free.len() + 1) * CHUNK_MAX <= self.budget {
             free.push(lines);
         }
-    }
-
-    fn limit(&self, bytes: usize) {
-        self.limit.store(bytes, Ordering::Relaxed);
-        self.free.lock().truncate(bytes / CHUNK_MAX);
     }
 }
 
@@ -52,19 +61,23 @@ struct Tail {
 }
 
 impl Arena {
-    pub(super) fn new() -> Self {
-        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0), pool: Arc::default() }
+    /// `budget`: bytes that this arena and its successors may keep, in use or for later.
+    pub(super) fn new(budget: usize) -> Self {
+        Self::on(Arc::new(Pool::new(budget)))
+    }
+
+    fn on(pool: Arc<Pool>) -> Self {
+        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0), pool }
     }
 
     /// An empty arena that takes over this one's memory, as it becomes free.
     pub(super) fn successor(&self) -> Self {
-        self.pool.limit(self.bytes());
-        Self { pool: Arc::clone(&self.pool), ..Self::new() }
+        Self::on(Arc::clone(&self.pool))
     }
 
     /// Gives memory back that is kept for later.
     pub(super) fn release_spare(&self) {
-        self.pool.limit(0);
+        self.pool.free.lock().clear();
     }
 
     /// Bytes taken, in whole lines, the unused ends of full chunks among them. The newest chunk may reserve as much as a quarter of this,
@@ -130,8 +143,7 @@ unsafe impl Sync for Chunk {}
 
 impl Chunk {
     fn new(bytes: usize, pool: &Arc<Pool>) -> Self {
-        let used = if bytes == CHUNK_MAX { pool.take() } else { None };
-        let lines = used.unwrap_or_else(|| Box::new_uninit_slice(bytes.div_ceil(LINE)));
+        let lines = pool.take(bytes.div_ceil(LINE));
         Self { lines: NonNull::from(Box::leak(lines)), pool: Arc::clone(pool) }
     }
 
@@ -148,9 +160,7 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: the pointer came from a leaked box of this type, and the last owner is going. Lines need no drop.
         let lines = unsafe { Box::from_raw(self.lines.as_ptr()) };
-        if lines.len() * LINE == CHUNK_MAX {
-            self.pool.give(lines);
-        }
+        self.pool.give(lines);
     }
 }
 
@@ -188,7 +198,9 @@ impl Deref for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arena, CHUNK_MAX, CHUNK_MIN, LINE, Mutex, Span};
+    use super::{Arena, CHUNK_MAX, CHUNK_MIN, LINE, Mutex, Ordering, Span};
+
+    const BUDGET: usize = 64 << 20;
 
     /// Bytes that tell which call wrote them.
     fn pattern(call: usize, len: usize) -> Vec<u8> {
@@ -204,7 +216,7 @@ mod tests {
 
     #[test]
     fn spans_keep_their_bytes_after_the_arena_is_gone() {
-        let arena = Arena::new();
+        let arena = Arena::new(BUDGET);
         let lengths = [0, 1, 63, 64, 65, 1536, CHUNK_MIN / 4, CHUNK_MIN / 4 + 1, CHUNK_MIN, CHUNK_MAX + 1, 5, 70_000];
         let spans: Vec<Span> = lengths.iter().cycle().take(200).enumerate().map(|(call, len)| store(&arena, call, *len)).collect();
         let least: usize = spans.iter().map(|span| span.len().next_multiple_of(LINE)).sum();
@@ -219,7 +231,7 @@ mod tests {
     #[test]
     fn a_part_outlives_its_whole() {
         let part = {
-            let arena = Arena::new();
+            let arena = Arena::new(BUDGET);
             store(&arena, 3, 100).part(40..90)
         };
         assert_eq!(*part, pattern(3, 100)[40..90]);
@@ -227,32 +239,38 @@ mod tests {
 
     #[test]
     fn small_arenas_stay_small() {
-        let arena = Arena::new();
+        let arena = Arena::new(BUDGET);
         assert_eq!(arena.bytes(), 0);
         store(&arena, 0, 65);
         assert_eq!(arena.bytes(), 128);
     }
 
     #[test]
-    fn an_arena_takes_over_the_memory_of_the_one_before() {
-        let arena = Arena::new();
-        let spans: Vec<Span> = (0..30_000).map(|call| store(&arena, call, 1500)).collect();
+    fn an_arena_takes_over_the_memory_of_the_one_before_within_the_budget() {
+        let fill = |arena: &Arena| (0..15_000).map(|call| store(arena, call, 1500)).collect::<Vec<Span>>();
+        let arena = Arena::new(BUDGET);
         let next = arena.successor();
-        let free = || next.pool.free.lock().len();
+        let (free, in_use) = (|| next.pool.free.lock().len(), || next.pool.in_use.load(Ordering::Relaxed));
+        let spans = fill(&arena);
         drop(arena);
-        assert_eq!(free(), 0, "spans still point into it");
+        assert!(free() == 0 && in_use() > 15_000 * 1500, "spans still point into it");
         drop(spans);
-        let all = free();
-        assert!((5..=30_000 * 1536 / CHUNK_MAX).contains(&all), "{all}");
-        let span = store(&next, 7, 1500);
-        for call in 0..12_000 {
-            store(&next, call, 1500);
-        }
-        assert!(free() < all, "{} of {all} are left", free());
-        assert_eq!(*span, *pattern(7, 1500));
+        let kept = free();
+        assert!((2..=5).contains(&kept) && in_use() == 0, "{kept} kept, {} in use", in_use());
+        let spans = fill(&next);
+        assert!(free() < kept, "{} of {kept} are left", free());
+        assert_eq!(*spans[7], *pattern(7, 1500));
+        // What does not come from the pool leaves it less room.
+        let large = store(&next, 8, BUDGET);
+        assert_eq!(free(), 0);
+        drop((large, spans));
+        assert!(free() > 0);
         next.release_spare();
         assert_eq!(free(), 0);
-        drop((span, next.successor()));
+        // Nothing is kept without a budget.
+        let arena = Arena::new(0);
+        drop(fill(&arena));
+        assert_eq!(arena.pool.free.lock().len(), 0);
     }
 
     /// Readers on other threads look at every span again and again while the writer fills the same chunks.
@@ -260,7 +278,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test may start threads")]
     fn readers_beside_the_writer_see_whole_spans() {
         const CALLS: usize = 2_000;
-        let (arena, published) = (Arena::new(), Mutex::new(Vec::<Span>::new()));
+        let (arena, published) = (Arena::new(BUDGET), Mutex::new(Vec::<Span>::new()));
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {

@@ -40,8 +40,10 @@ impl std::fmt::Debug for Memtable {
 }
 
 impl Memtable {
-    pub(crate) fn new() -> Self {
-        Self::on(Arena::new())
+    /// `budget`: bytes that all memtables of a database may take.
+    pub(crate) fn new(budget: usize) -> Self {
+        // The rest is what the index takes.
+        Self::on(Arena::new(budget / 4 * 3))
     }
 
     fn on(arena: Arena) -> Self {

@@ -110,7 +110,7 @@ impl<'a> OutputFile<'a> {
         };
         let segments = self.segments.iter().map(open).collect::<Result<Vec<_>>>()?;
         self.finished = true;
-        Ok(Finished { named: NamedFile { entry, file }, unsynced: Some(unsynced), segments, bytes: built.bytes_written })
+        Ok(Finished { named: NamedFile { entry, file }, synced: Synced::Due(unsynced), segments, bytes: built.bytes_written })
     }
 }
 
@@ -125,10 +125,17 @@ impl Drop for OutputFile<'_> {
 /// A complete segment file that no manifest names yet.
 pub(crate) struct Finished {
     named: NamedFile,
-    unsynced: Option<Unsynced>,
+    synced: Synced,
     /// In the order in which they were built.
     pub(crate) segments: Vec<Arc<LiveSegment>>,
     pub(crate) bytes: u64,
+}
+
+enum Synced {
+    Due(Unsynced),
+    Done,
+    /// It is never tried again.
+    Failed(Error),
 }
 
 impl Finished {
@@ -137,15 +144,20 @@ impl Finished {
     }
 
     pub(crate) fn is_synced(&self) -> bool {
-        self.unsynced.is_none()
+        matches!(self.synced, Synced::Done)
     }
 
     /// What a manifest may name: the file, synced if it was not.
     pub(crate) fn durable(&mut self, shared: &Shared) -> Result<NamedFile> {
-        if let Some(unsynced) = &self.unsynced {
-            unsynced.sync().map_err(|error| shared.stopped_by_sync(error.in_file(segment_name(self.number()))))?;
-            self.unsynced = None;
+        if let Synced::Due(unsynced) = &self.synced {
+            self.synced = match unsynced.sync() {
+                Ok(()) => Synced::Done,
+                Err(error) => Synced::Failed(shared.stopped_by_sync(error.in_file(segment_name(self.number())))),
+            };
         }
-        Ok(self.named.clone())
+        match &self.synced {
+            Synced::Failed(error) => Err(error.clone()),
+            _ => Ok(self.named.clone()),
+        }
     }
 }
