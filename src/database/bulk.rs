@@ -135,7 +135,7 @@ struct Ascending<'a> {
 enum Piece<'a> {
     /// Records at its beginning, which ascend, and their bytes.
     Begun(Vec<Entry>, usize),
-    Ascending(Ascending<'a>),
+    Ascending(Box<Ascending<'a>>),
     /// Records to be sorted, and their bytes.
     Unsorted(Vec<Entry>, usize),
 }
@@ -215,8 +215,8 @@ impl<'a> Pieces<'a, '_> {
     }
 
     /// Ends a piece, and gives back the ordinals that it did not need.
-    fn end_ascending(&mut self, ascending: Ascending<'a>) -> Result<()> {
-        let Ascending { output, ordinals, .. } = ascending;
+    fn end_ascending(&mut self, ascending: Box<Ascending<'a>>) -> Result<()> {
+        let Ascending { output, ordinals, .. } = *ascending;
         let left = ordinals.end - ordinals.start;
         if left > 0
             && let Some((base, count)) = self.load.ordinals.last_mut()
@@ -228,8 +228,8 @@ impl<'a> Pieces<'a, '_> {
         output.map_or(Ok(()), |output| self.end(output))
     }
 
-    fn begin_ascending(&mut self, buffer: &[Entry]) -> Result<Ascending<'a>> {
-        let mut ascending = Ascending { output: None, last: Vec::new(), ordinals: 0..0 };
+    fn begin_ascending(&mut self, buffer: &[Entry]) -> Result<Box<Ascending<'a>>> {
+        let mut ascending = Box::new(Ascending { output: None, last: Vec::new(), ordinals: 0..0 });
         for entry in buffer {
             self.append(&mut ascending, &entry.id, &entry.vector, &entry.payload)?;
         }
