@@ -80,10 +80,6 @@ fn flush(shared: &Shared, publisher: &mut Publisher, view: &View, frozen: &Froze
         }
         Ok(())
     })?;
-    let active = &shared.view().active;
-    if active.bytes() == 0 {
-        active.release_spare();
-    }
     shared.counters.flush_bytes.add(bytes);
     shared.counters.flushes.add(1);
     event!(bytes, sequence = frozen.sequence, "memtable flushed");

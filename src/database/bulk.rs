@@ -12,7 +12,7 @@ use crate::{
     types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
     version::{
         CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, Loaded, NamedFile, OutputFile, Pending,
-        Publisher, Run, Shared, Version, arrange, rehome_kills, write_kills,
+        Publisher, Run, SEGMENT_BYTES_MAX, Shared, Version, arrange, rehome_kills, write_kills,
     },
     write::check_vector,
 };
@@ -40,8 +40,6 @@ struct Entry {
 const LOOK_AHEAD: usize = 256;
 /// Ordinals taken at a time while the input is written as it comes.
 const ORDINALS: u64 = 4096;
-/// Bytes of a piece at most, as of any segment: compaction moves whole segments.
-const PIECE_BYTES_MAX: usize = 64 << 20;
 
 /// Loads records without the log; see [`Collection::bulk_load`].
 pub(crate) fn bulk_load<'a, I: AsRef<[u8]>>(
@@ -202,9 +200,9 @@ impl<'a> Pieces<'a, '_> {
         }
     }
 
-    /// Bytes of a piece.
+    /// Bytes of a piece: it becomes a segment, and compaction moves whole segments.
     fn budget(&self) -> usize {
-        self.shared.options.memtable_bytes.min(PIECE_BYTES_MAX)
+        self.shared.options.memtable_bytes.min(SEGMENT_BYTES_MAX as usize)
     }
 
     fn refuse_twice(&self, id: &[u8]) -> Result<()> {

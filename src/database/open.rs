@@ -105,8 +105,7 @@ pub(super) fn unpublished(storage: Arc<dyn Storage>, options: Options) -> Result
 fn prepare(storage: Arc<dyn Storage>, options: Options, next_file: u64) -> Result<Shared> {
     let database = new_id(&*storage)?;
     let store = ManifestStore::create(Arc::clone(&storage), database)?;
-    let empty = Recovered::empty(&options);
-    make(storage, options, store, empty, next_file, 1)
+    make(storage, options, store, Recovered::empty(), next_file, 1)
 }
 
 fn resume(storage: Arc<dyn Storage>, options: Options, loaded: &Loaded, next_file: u64) -> Result<Shared> {

@@ -33,8 +33,8 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// Nothing: what a new database begins with.
-    pub(crate) fn empty(options: &Options) -> Self {
-        let (catalog, memtable, version) = (Arc::default(), Arc::new(Memtable::new(options.memtable_bytes)), Arc::default());
+    pub(crate) fn empty() -> Self {
+        let (catalog, memtable, version) = (Arc::default(), Arc::new(Memtable::new()), Arc::default());
         let view = View::new(catalog, memtable, version, Counts::default(), 0);
         Self { view, catalog: Catalog::default(), files: BTreeMap::new(), next_sequence: 1, logs: Vec::new(), unproven: None }
     }
@@ -81,7 +81,7 @@ pub(crate) fn recover(storage: &dyn Storage, options: &Options, manifest: &Manif
     let files = open_files(storage, options, manifest)?;
     let (version, mut catalog) = open_version(options, manifest, &files)?;
     let counts = Counts::starting(version.collections.values().map(|collection| (collection.meta.id, collection.live_rows())));
-    let memtable = Arc::new(Memtable::new(options.memtable_bytes));
+    let memtable = Arc::new(Memtable::new());
     let mut replay = Replay::new(&version, &memtable, &counts, &mut catalog);
     let mut held = Held::default();
     let logs = read_logs(storage, manifest, cut, &mut |index, entry, batch| {

@@ -14,11 +14,8 @@ use crate::{
     options::Options,
     sync::Arc,
     types::{CollectionId, Ordinal},
-    version::{CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, OutputFile, Shared, Version, arrange},
+    version::{CollectionMeta, CollectionVersion, Draft, Finished, LiveSegment, OutputFile, SEGMENT_BYTES_MAX, Shared, Version, arrange},
 };
-
-/// Bytes at which a salvaged segment ends.
-const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// What [`Database::repair`] saved, and what it could not.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -268,7 +265,7 @@ fn write_segments(
         output.builder()?.add(&id, &content.vector, content.ordinal, &content.payload)?;
         written.next_ordinal = written.next_ordinal.max(content.ordinal.saturating_add(1));
         written.rows += 1;
-        if output.builder()?.segment_bytes() >= SEGMENT_BYTES
+        if output.builder()?.segment_bytes() >= SEGMENT_BYTES_MAX
             && let Some(mut full) = open.take()
         {
             full.end(dimension, 0)?;

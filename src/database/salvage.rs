@@ -100,7 +100,7 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
         collections.insert(entry.id, Arc::new(CollectionVersion { meta, next_ordinal: entry.next_ordinal, runs }));
     }
     let version = Version { flushed_through: manifest.flushed_through, collections };
-    let memtable = Arc::new(Memtable::new(0));
+    let memtable = Arc::new(Memtable::new());
     replay_logs(storage, manifest, &version, &memtable, &mut catalog, &mut lost)?;
     rename_doubles(&mut catalog, &mut lost);
     let salvaged = catalog.collections.values().map(|meta| SalvagedCollection {

@@ -61,7 +61,7 @@ pub(super) fn from_segment_files(storage: &dyn Storage, options: &Options, names
             next_ordinal: 0,
             segments: group.segments,
             doubtful: BTreeSet::new(),
-            memtable: Arc::new(Memtable::new(0)),
+            memtable: Arc::new(Memtable::new()),
         }
     });
     let collections = collections.collect();

@@ -15,43 +15,6 @@ const CHUNK_MAX: usize = 4 << 20;
 pub(super) struct Arena {
     tail: Mutex<Tail>,
     bytes: AtomicUsize,
-    pool: Arc<Pool>,
-}
-
-/// Chunks of full size into which nothing points any more, for the arenas to come: memory that is fresh from the operating system costs a page
-/// fault for every 4 KiB. With what is in use they stay within a budget.
-struct Pool {
-    free: Mutex<Vec<Box<Lines>>>,
-    /// Bytes of chunks that somebody points into.
-    in_use: AtomicUsize,
-    budget: usize,
-}
-
-impl Pool {
-    fn new(budget: usize) -> Self {
-        Self { free: Mutex::default(), in_use: AtomicUsize::new(0), budget }
-    }
-
-    fn take(&self, lines: usize) -> Box<Lines> {
-        let in_use = self.in_use.fetch_add(lines * LINE, Ordering::Relaxed) + lines * LINE;
-        let mut free = self.free.lock();
-        if lines * LINE == CHUNK_MAX
-            && let Some(lines) = free.pop()
-        {
-            return lines;
-        }
-        free.truncate(self.budget.saturating_sub(in_use) / CHUNK_MAX);
-        drop(free);
-        Box::new_uninit_slice(lines)
-    }
-
-    fn give(&self, lines: Box<Lines>) {
-        let in_use = self.in_use.fetch_sub(lines.len() * LINE, Ordering::Relaxed) - lines.len() * LINE;
-        let mut free = self.free.lock();
-        if lines.len() * LINE == CHUNK_MAX && in_use + (free.len() + 1) * CHUNK_MAX <= self.budget {
-            free.push(lines);
-        }
-    }
 }
 
 #[derive(Default)]
@@ -61,23 +24,8 @@ struct Tail {
 }
 
 impl Arena {
-    /// `budget`: bytes that this arena and its successors may keep, in use or for later.
-    pub(super) fn new(budget: usize) -> Self {
-        Self::on(Arc::new(Pool::new(budget)))
-    }
-
-    fn on(pool: Arc<Pool>) -> Self {
-        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0), pool }
-    }
-
-    /// An empty arena that takes over this one's memory, as it becomes free.
-    pub(super) fn successor(&self) -> Self {
-        Self::on(Arc::clone(&self.pool))
-    }
-
-    /// Gives memory back that is kept for later.
-    pub(super) fn release_spare(&self) {
-        self.pool.free.lock().clear();
+    pub(super) fn new() -> Self {
+        Self { tail: Mutex::new(Tail::default()), bytes: AtomicUsize::new(0) }
     }
 
     /// Bytes taken, in whole lines, the unused ends of full chunks among them. The newest chunk may reserve as much as a quarter of this,
@@ -115,11 +63,11 @@ impl Arena {
         let due = (self.bytes() / 4).next_multiple_of(LINE).clamp(CHUNK_MIN, CHUNK_MAX);
         if taken > due / 4 {
             self.bytes.fetch_add(taken, Ordering::Relaxed);
-            return (Arc::new(Chunk::new(taken, &self.pool)), 0);
+            return (Arc::new(Chunk::new(taken)), 0);
         }
         let unused = tail.chunk.as_ref().map_or(0, |chunk| chunk.bytes() - tail.used);
         self.bytes.fetch_add(unused + taken, Ordering::Relaxed);
-        let chunk = Arc::new(Chunk::new(due, &self.pool));
+        let chunk = Arc::new(Chunk::new(due));
         *tail = Tail { chunk: Some(Arc::clone(&chunk)), used: taken };
         (chunk, 0)
     }
@@ -128,12 +76,9 @@ impl Arena {
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-type Lines = [MaybeUninit<Line>];
-
 /// Uninitialised lines, reached by raw pointers only.
 struct Chunk {
-    lines: NonNull<Lines>,
-    pool: Arc<Pool>,
+    lines: NonNull<[MaybeUninit<Line>]>,
 }
 
 // SAFETY: a chunk is only memory; who may touch which bytes is the arena's invariant (top of the file).
@@ -142,9 +87,8 @@ unsafe impl Send for Chunk {}
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    fn new(bytes: usize, pool: &Arc<Pool>) -> Self {
-        let lines = pool.take(bytes.div_ceil(LINE));
-        Self { lines: NonNull::from(Box::leak(lines)), pool: Arc::clone(pool) }
+    fn new(bytes: usize) -> Self {
+        Self { lines: NonNull::from(Box::leak(Box::new_uninit_slice(bytes.div_ceil(LINE)))) }
     }
 
     fn start(&self) -> NonNull<u8> {
@@ -159,8 +103,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: the pointer came from a leaked box of this type, and the last owner is going. Lines need no drop.
-        let lines = unsafe { Box::from_raw(self.lines.as_ptr()) };
-        self.pool.give(lines);
+        drop(unsafe { Box::from_raw(self.lines.as_ptr()) });
     }
 }
 
@@ -198,9 +141,7 @@ impl Deref for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arena, CHUNK_MAX, CHUNK_MIN, LINE, Mutex, Ordering, Span};
-
-    const BUDGET: usize = 64 << 20;
+    use super::{Arena, CHUNK_MAX, CHUNK_MIN, LINE, Mutex, Span};
 
     /// Bytes that tell which call wrote them.
     fn pattern(call: usize, len: usize) -> Vec<u8> {
@@ -216,7 +157,7 @@ mod tests {
 
     #[test]
     fn spans_keep_their_bytes_after_the_arena_is_gone() {
-        let arena = Arena::new(BUDGET);
+        let arena = Arena::new();
         let lengths = [0, 1, 63, 64, 65, 1536, CHUNK_MIN / 4, CHUNK_MIN / 4 + 1, CHUNK_MIN, CHUNK_MAX + 1, 5, 70_000];
         let spans: Vec<Span> = lengths.iter().cycle().take(200).enumerate().map(|(call, len)| store(&arena, call, *len)).collect();
         let least: usize = spans.iter().map(|span| span.len().next_multiple_of(LINE)).sum();
@@ -231,7 +172,7 @@ mod tests {
     #[test]
     fn a_part_outlives_its_whole() {
         let part = {
-            let arena = Arena::new(BUDGET);
+            let arena = Arena::new();
             store(&arena, 3, 100).part(40..90)
         };
         assert_eq!(*part, pattern(3, 100)[40..90]);
@@ -239,38 +180,10 @@ mod tests {
 
     #[test]
     fn small_arenas_stay_small() {
-        let arena = Arena::new(BUDGET);
+        let arena = Arena::new();
         assert_eq!(arena.bytes(), 0);
         store(&arena, 0, 65);
         assert_eq!(arena.bytes(), 128);
-    }
-
-    #[test]
-    fn an_arena_takes_over_the_memory_of_the_one_before_within_the_budget() {
-        let fill = |arena: &Arena| (0..15_000).map(|call| store(arena, call, 1500)).collect::<Vec<Span>>();
-        let arena = Arena::new(BUDGET);
-        let next = arena.successor();
-        let (free, in_use) = (|| next.pool.free.lock().len(), || next.pool.in_use.load(Ordering::Relaxed));
-        let spans = fill(&arena);
-        drop(arena);
-        assert!(free() == 0 && in_use() > 15_000 * 1500, "spans still point into it");
-        drop(spans);
-        let kept = free();
-        assert!((2..=5).contains(&kept) && in_use() == 0, "{kept} kept, {} in use", in_use());
-        let spans = fill(&next);
-        assert!(free() < kept, "{} of {kept} are left", free());
-        assert_eq!(*spans[7], *pattern(7, 1500));
-        // What does not come from the pool leaves it less room.
-        let large = store(&next, 8, BUDGET);
-        assert_eq!(free(), 0);
-        drop((large, spans));
-        assert!(free() > 0);
-        next.release_spare();
-        assert_eq!(free(), 0);
-        // Nothing is kept without a budget.
-        let arena = Arena::new(0);
-        drop(fill(&arena));
-        assert_eq!(arena.pool.free.lock().len(), 0);
     }
 
     /// Readers on other threads look at every span again and again while the writer fills the same chunks.
@@ -278,7 +191,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test may start threads")]
     fn readers_beside_the_writer_see_whole_spans() {
         const CALLS: usize = 2_000;
-        let (arena, published) = (Arena::new(BUDGET), Mutex::new(Vec::<Span>::new()));
+        let (arena, published) = (Arena::new(), Mutex::new(Vec::<Span>::new()));
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {

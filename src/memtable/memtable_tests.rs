@@ -69,7 +69,7 @@ fn vector(collection: CollectionId, put: usize) -> Vec<f32> {
 
 /// Runs operations; a batch is as many operations as share a sequence.
 fn run(operations: Vec<(bool, Operation)>) -> (Memtable, Model, Sequence) {
-    let (memtable, mut model, mut sequence) = (Memtable::new(1 << 20), Model::default(), 5);
+    let (memtable, mut model, mut sequence) = (Memtable::new(), Model::default(), 5);
     for (new_batch, operation) in operations {
         sequence += Sequence::from(new_batch);
         match operation {
@@ -184,7 +184,7 @@ fn put_number(memtable: &Memtable, dimension: usize, sequence: Sequence, number:
 
 #[test]
 fn pages_and_scans_pass_over_long_invisible_stretches() {
-    let memtable = Memtable::new(1 << 20);
+    let memtable = Memtable::new();
     (0..5_000).for_each(|number| put_number(&memtable, 2, 1, number));
     (0..5_000u32).filter(|number| number % 1_700 != 0).for_each(|number| memtable.delete(1, 2, &number.to_be_bytes()));
     let numbers = |rows: &[MemRow]| rows.iter().map(|row| row.ordinal()).collect::<Vec<_>>();
@@ -198,7 +198,7 @@ fn pages_and_scans_pass_over_long_invisible_stretches() {
 
 #[test]
 fn rows_are_aligned_and_outlive_their_memtable() {
-    let memtable = Memtable::new(1 << 20);
+    let memtable = Memtable::new();
     for (sequence, dimension) in [(1, 384), (2, 100), (3, 1), (4, 65_535)] {
         put_number(&memtable, dimension, sequence, sequence as u32);
     }
@@ -217,7 +217,7 @@ fn rows_are_aligned_and_outlive_their_memtable() {
 /// A linked list of versions would overflow the stack when dropped.
 #[test]
 fn one_id_may_have_very_many_versions() {
-    let memtable = Memtable::new(1 << 20);
+    let memtable = Memtable::new();
     (1..=200_000).for_each(|sequence| put_number(&memtable, 1, sequence, 7));
     for at in [1, 99_999, 200_000] {
         assert!(
@@ -233,7 +233,7 @@ fn one_id_may_have_very_many_versions() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test may start threads")]
 fn readers_beside_the_writer_see_whole_batches() {
-    let (memtable, published, done) = (Memtable::new(1 << 20), AtomicU64::new(0), AtomicBool::new(false));
+    let (memtable, published, done) = (Memtable::new(), AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..3)
             .map(|_| {

@@ -40,24 +40,8 @@ impl std::fmt::Debug for Memtable {
 }
 
 impl Memtable {
-    /// `budget`: bytes that all memtables of a database may take.
-    pub(crate) fn new(budget: usize) -> Self {
-        // The rest is what the index takes.
-        Self::on(Arena::new(budget / 4 * 3))
-    }
-
-    fn on(arena: Arena) -> Self {
-        Self { arena, tables: RwLock::default(), versions: AtomicUsize::new(0) }
-    }
-
-    /// The next memtable, which takes over this one's memory once nobody reads it any more.
-    pub(crate) fn successor(&self) -> Self {
-        Self::on(self.arena.successor())
-    }
-
-    /// Gives back the memory that is kept for later: no writes are expected soon.
-    pub(crate) fn release_spare(&self) {
-        self.arena.release_spare();
+    pub(crate) fn new() -> Self {
+        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0) }
     }
 
     /// Adds a version of a record; `vector` is the little-endian bytes of its elements. What this memtable had of the id is dead from

@@ -25,6 +25,6 @@ pub(crate) use publisher::{Draft, Kills, Loaded, NamedFile, Publisher, rehome_ki
 pub(crate) use run::{Run, arrange};
 pub(crate) use shared::{Parts, Shared, WriterState};
 pub(crate) use snapshot::{Found, Reading};
-pub(crate) use splitter::{Splitter, segment_bytes};
+pub(crate) use splitter::{SEGMENT_BYTES_MAX, Splitter, segment_bytes};
 pub(crate) use version_set::{CollectionVersion, LiveSegment, Version};
 pub(crate) use view::{Frozen, View};

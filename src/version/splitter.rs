@@ -1,8 +1,11 @@
 use super::CollectionVersion;
 
+/// Bytes of a segment at most, about: compaction moves whole ones.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
 /// Size at which segments of a collection with so many live bytes end; `grain` is [`crate::Options::grain`].
 pub(crate) fn segment_bytes(live: u64, grain: u64) -> u64 {
-    (live / 16).clamp(grain, 64 << 20)
+    (live / 16).clamp(grain, SEGMENT_BYTES_MAX)
 }
 
 /// Says where the segments of upper runs end, so that they align with those of the bottom run: merging an id range then frees whole files, not

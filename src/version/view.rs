@@ -74,7 +74,7 @@ impl View {
     }
 
     pub(crate) fn frozen(&self, frozen: Frozen) -> Self {
-        Self { active: Arc::new(self.active.successor()), frozen: Some(Arc::new(frozen)), ..self.copy() }
+        Self { active: Arc::new(Memtable::new()), frozen: Some(Arc::new(frozen)), ..self.copy() }
     }
 
     pub(crate) fn flushed(&self, version: Arc<Version>) -> Self {
