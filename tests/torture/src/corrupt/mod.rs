@@ -51,7 +51,9 @@ pub fn explore(campaign: &Campaign) {
             campaign.progress("changes");
         }
     });
-    campaign.count("came to the end", u64::from(ended.into_inner()));
+    if ended.into_inner() {
+        campaign.count("came to the end", 1);
+    }
 }
 
 pub fn replay(case: &str) -> Result<String, Replayed> {
