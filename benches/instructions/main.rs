@@ -82,6 +82,20 @@ fn put(directory: &Path) -> usize {
     COUNTED
 }
 
+/// A record of a batch of 200.
+fn put_many(directory: &Path) -> usize {
+    let db = Database::open(directory.join("db"), options()).unwrap();
+    let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
+    let (ids, values) = (ids(""), vector(1).repeat(200));
+    measured(&mut || {
+        for ids in ids.chunks_exact(200) {
+            let _buffered = docs.upsert_many(ids, &values).unwrap();
+        }
+    });
+    assert_eq!(db.stats().unwrap().flushes, 0, "a flush was counted too");
+    COUNTED
+}
+
 fn iterate(directory: &Path) -> usize {
     let (_db, docs) = loaded(directory);
     let mut rows = 0;
@@ -132,6 +146,7 @@ fn main() {
         Some("get-miss") => get(path, "?"),
         Some("multi-get-64") => multi_get(path),
         Some("put") => put(path),
+        Some("put-many-200") => put_many(path),
         Some("iterator-step") => iterate(path),
         Some("prefix-first-row") => prefix(path),
         Some("recover-frame") => recover(path),

@@ -10,6 +10,8 @@
 
 use super::schema::{put_schema, read_name, read_schema};
 use super::{Put, Reader};
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::types::{CollectionId, Dimension, Metric, Ordinal};
 
@@ -19,6 +21,9 @@ const RENAME: u8 = 3;
 const PUT: u8 = 4;
 const DELETE: u8 = 5;
 const REPLACES: u8 = 1;
+/// Kind and collection stand before the flags of a put, these before its ordinal.
+const FLAGS_AT: usize = 5;
+const ORDINAL_AT: usize = 6;
 
 /// One operation. Replaying it needs no look-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +91,50 @@ impl Operation<'_> {
                 out.put_bytes16(id);
             }
         }
+    }
+}
+
+/// Where the parts of an encoded put or delete stand; what a delete does not have is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) id: Range<usize>,
+    pub(crate) payload: Range<usize>,
+    pub(crate) vector: Range<usize>,
+}
+
+impl Parts {
+    /// Of a put that begins at an offset, by the lengths of its parts.
+    pub(crate) fn of_put(at: usize, id: usize, payload: usize, vector: usize) -> Self {
+        let id = at + ORDINAL_AT + 10..at + ORDINAL_AT + 10 + id;
+        let payload = id.end + 4..id.end + 4 + payload;
+        Self { vector: payload.end..payload.end + vector, id, payload }
+    }
+
+    /// Of a delete that begins at an offset, by the length of its id.
+    pub(crate) fn of_delete(at: usize, id: usize) -> Self {
+        let end = at + FLAGS_AT + 2 + id;
+        Self { id: end - id..end, payload: end..end, vector: end..end }
+    }
+
+    /// Behind the operation.
+    pub(crate) fn end(&self) -> usize {
+        self.vector.end
+    }
+
+    /// The same of an operation that stands elsewhere.
+    pub(crate) fn moved(&self, from: usize, to: usize) -> Self {
+        let moved = |range: &Range<usize>| range.start - from + to..range.end - from + to;
+        Self { id: moved(&self.id), payload: moved(&self.payload), vector: moved(&self.vector) }
+    }
+}
+
+/// Enters into an encoded put what is known once its batch is committed.
+pub(crate) fn settle_put(put: &mut [u8], replaces: bool, ordinal: Ordinal) {
+    if let Some(flags) = put.get_mut(FLAGS_AT) {
+        *flags = if replaces { REPLACES } else { 0 };
+    }
+    if let Some(bytes) = put.get_mut(ORDINAL_AT..ORDINAL_AT + 8) {
+        bytes.copy_from_slice(&ordinal.to_le_bytes());
     }
 }
 
@@ -166,7 +215,7 @@ fn read_id<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Operation, Operations};
+    use super::{Operation, Operations, Parts, settle_put};
     use crate::error::Result;
     use crate::format::testing::{cuts, flips, hex, patched};
     use crate::types::{Dimension, Metric};
@@ -206,6 +255,26 @@ mod tests {
         ];
         assert_eq!(encode(&operations), hex(GOLDEN));
         assert_eq!(decode(&hex(GOLDEN)).unwrap(), operations);
+    }
+
+    #[test]
+    fn a_settled_put_is_the_put_encoded_at_once() {
+        for (id, payload, vector) in [(&b"id"[..], &b""[..], &[7; 12][..]), (b"x", b"payload", &[9; 12]), (b"none", b"", b"")] {
+            let put = |replaces, ordinal| Operation::Put { collection: 9, replaces, ordinal, id, payload, vector };
+            let mut bytes = encode(&[put(false, 0)]);
+            let parts = Parts::of_put(0, id.len(), payload.len(), vector.len());
+            assert_eq!((&bytes[parts.id.clone()], &bytes[parts.payload.clone()], &bytes[parts.vector.clone()]), (id, payload, vector));
+            assert_eq!(parts.end(), bytes.len());
+            assert_eq!(Parts::of_put(70, id.len(), payload.len(), vector.len()), parts.moved(0, 70));
+            assert_eq!(parts.moved(0, 70).moved(70, 0), parts);
+            settle_put(&mut bytes, true, 0x0123_4567_89AB_CDEF);
+            assert_eq!(bytes, encode(&[put(true, 0x0123_4567_89AB_CDEF)]));
+            settle_put(&mut bytes, false, 1);
+            assert_eq!(bytes, encode(&[put(false, 1)]));
+        }
+        let bytes = encode(&[Operation::Delete { collection: 9, id: b"gone" }]);
+        let parts = Parts::of_delete(0, 4);
+        assert_eq!((&bytes[parts.id.clone()], parts.end()), (&b"gone"[..], bytes.len()));
     }
 
     #[test]

@@ -51,6 +51,8 @@ fn bytes_come_back(storage: &dyn Storage) {
     assert_eq!((reader.map().unwrap().len(), reader.map().unwrap().as_ptr() as usize % 64), (0, 0));
     writer.write_at(3, b"defg").unwrap();
     writer.write_at(100, b"").unwrap();
+    writer.write_parts_at(100, &[]).unwrap();
+    writer.write_parts_at(4, &[b"", b"e", b"fg"]).unwrap();
     assert_eq!(content(storage, "a"), b"\0\0\0defg");
     let mut buffer = [0; 4];
     reader.read_at(3, &mut buffer).unwrap();

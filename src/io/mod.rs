@@ -126,6 +126,11 @@ pub trait WriteFile: Debug + Send + Sync {
     /// Writes all bytes at an offset, lengthening the file as needed. Short transfers and `EINTR` are continued inside.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes parts one behind the other, as [`Self::write_at`] would write them joined; without copying where the backend can.
+    fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        self.write_at(offset, &parts.concat())
+    }
+
     /// Reserves zero bytes up to a length, which becomes the file's length if it was shorter.
     fn allocate(&self, len: u64) -> io::Result<()>;
 

@@ -4,8 +4,8 @@ use crate::{
         crc,
         identity::{FileKind, Identity},
         log::{
-            ACTIVATION_OFFSETS, Activation, Chain, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader, LOG_BYTES_MIN,
-            frame_bytes,
+            ACTIVATION_OFFSETS, Activation, Chain, FRAME_ALIGN, FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAMES_START, FrameHeader,
+            LOG_BYTES_MIN, frame_bytes,
         },
         manifest::{LogEntry, Sealed},
         names::log_name,
@@ -21,6 +21,7 @@ const ALLOCATION_MIN: u64 = LOG_BYTES_MIN;
 const WRITE_BEHIND_BYTES: u64 = 1 << 20;
 /// Largest step of preallocation.
 const ALLOCATION_STEP_MAX: u64 = 8 << 20;
+static ZEROS: [u8; FRAME_ALIGN] = [0; FRAME_ALIGN];
 
 /// A preallocated log without activation: named in a manifest before it is used.
 #[derive(Debug)]
@@ -86,7 +87,6 @@ impl SpareLog {
             allocated: ALLOCATION_MIN,
             step: ALLOCATION_MIN,
             chain: Chain::default(),
-            buffer: Vec::new(),
         })
     }
 }
@@ -106,7 +106,11 @@ pub(crate) struct LogWriter {
     allocated: u64,
     step: u64,
     chain: Chain,
-    buffer: Vec<u8>,
+}
+
+/// The zeros behind a body of so many bytes.
+fn padding(body: usize) -> &'static [u8] {
+    ZEROS.get(..frame_bytes(body) - FRAME_HEADER_BYTES - body).unwrap_or_default()
 }
 
 /// What a failed append left behind.
@@ -153,20 +157,12 @@ impl LogWriter {
 
     /// Writes batches behind the last frame, in one transfer. Returns the bytes written.
     pub(crate) fn append<'a>(&mut self, batches: impl Iterator<Item = (Sequence, &'a [u8])>) -> Result<u64, AppendError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let mut chain = self.chain;
-        for (sequence, body) in batches {
-            self.encode(sequence, body, &mut buffer, &mut chain);
-        }
-        let result = self.write(&buffer);
-        let written = buffer.len() as u64;
-        if buffer.capacity() <= 16 << 20 {
-            self.buffer = buffer;
-        }
-        result?;
+        let frames = self.frame(batches);
+        let parts: Vec<&[u8]> = frames.iter().flat_map(|(header, body)| [header, *body, padding(body.len())]).collect();
+        let written = frames.iter().map(|(_, body)| frame_bytes(body.len()) as u64).sum();
+        self.write(&parts, written)?;
         self.end += written;
-        self.chain = chain;
+        frames.iter().for_each(|(header, _)| self.chain.extend(header));
         if self.end - self.begun >= WRITE_BEHIND_BYTES {
             self.file.write_behind(self.begun, self.end - self.begun);
             self.begun = self.end;
@@ -175,30 +171,31 @@ impl LogWriter {
         Ok(written)
     }
 
-    fn encode(&self, sequence: Sequence, body: &[u8], buffer: &mut Vec<u8>, chain: &mut Chain) {
-        let frames = body.len().div_ceil(FRAME_BODY_MAX);
-        for (index, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
-            let header = FrameHeader {
-                len: part.len() as u32,
-                first: index == 0,
-                last: index + 1 == frames,
-                sequence,
-                durable_through: self.synced,
-                body_crc: crc(part),
-            };
-            let bytes = header.encode(self.id, self.end + buffer.len() as u64);
-            chain.extend(&bytes);
-            buffer.extend_from_slice(&bytes);
-            buffer.extend_from_slice(part);
-            let padding = frame_bytes(part.len()) - FRAME_HEADER_BYTES - part.len();
-            buffer.resize(buffer.len() + padding, 0);
+    /// The frames of batches, headers and bodies, as they will stand behind the last one.
+    fn frame<'a>(&self, batches: impl Iterator<Item = (Sequence, &'a [u8])>) -> Vec<([u8; FRAME_HEADER_BYTES], &'a [u8])> {
+        let (mut frames, mut end) = (Vec::new(), self.end);
+        for (sequence, body) in batches {
+            let count = body.len().div_ceil(FRAME_BODY_MAX);
+            for (index, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
+                let header = FrameHeader {
+                    len: part.len() as u32,
+                    first: index == 0,
+                    last: index + 1 == count,
+                    sequence,
+                    durable_through: self.synced,
+                    body_crc: crc(part),
+                };
+                frames.push((header.encode(self.id, end), part));
+                end += frame_bytes(part.len()) as u64;
+            }
         }
+        frames
     }
 
-    fn write(&mut self, buffer: &[u8]) -> Result<(), AppendError> {
+    fn write(&mut self, parts: &[&[u8]], len: u64) -> Result<(), AppendError> {
         let describe =
             |verb: &str, source| Error::io(format_args!("{verb} {}", log_name(self.number)), source).in_file(log_name(self.number));
-        let end = self.end + buffer.len() as u64;
+        let end = self.end + len;
         if end > self.allocated {
             let step = (self.step * 2).min(ALLOCATION_STEP_MAX);
             let target = end.next_multiple_of(ALLOCATION_MIN).max(self.allocated + step);
@@ -215,10 +212,10 @@ impl LogWriter {
                 }
             }
         }
-        let Err(source) = self.file.write_at(self.end, buffer) else { return Ok(()) };
+        let Err(source) = self.file.write_parts_at(self.end, parts) else { return Ok(()) };
         let error = describe("write", source);
         // Frames of a refused batch must not come back: without zeros a later, shorter group could end where one of them starts.
-        if error.kind() == ErrorKind::NoSpace && self.file.write_at(self.end, &vec![0; buffer.len()]).is_ok() {
+        if error.kind() == ErrorKind::NoSpace && self.file.write_at(self.end, &vec![0; len as usize]).is_ok() {
             return Err(AppendError::NoSpace(error));
         }
         Err(AppendError::Broken(error))

@@ -2,10 +2,12 @@ use std::ops::Range;
 
 use crate::{
     error::{Error, Result},
-    io::bytes::f32s_as_bytes,
-    types::{
-        CollectionId, DOCUMENT_BYTES_MAX, Dimension, Fields, Metadata, Metric, Payload, URI_BYTES_MAX, check_collection_name, check_id,
+    format::{
+        batch::{Operation, Parts},
+        payload,
     },
+    io::bytes::f32s_as_bytes,
+    types::{CollectionId, Dimension, Fields, Metadata, Metric, Payload, check_collection_name, check_id},
 };
 
 /// What a write demands of the record it names.
@@ -51,22 +53,6 @@ impl Patch {
             payload.uri.clone_from(uri);
         }
     }
-
-    fn check(&self) -> Result<()> {
-        let document = self.document.iter().flatten().map(String::len).max().unwrap_or(0);
-        if document > DOCUMENT_BYTES_MAX {
-            return Err(Error::invalid(format!("a document of {document} bytes refused: at most {DOCUMENT_BYTES_MAX}")));
-        }
-        let uri = self.uri.iter().flatten().map(String::len).max().unwrap_or(0);
-        if uri > URI_BYTES_MAX {
-            return Err(Error::invalid(format!("a uri of {uri} bytes refused: at most {URI_BYTES_MAX}")));
-        }
-        // Encoding checks the metadata limits; a batch must be refused before it is queued.
-        crate::format::payload::encode(
-            &Payload { metadata: self.metadata.clone().unwrap_or_default(), ..Payload::default() },
-            &mut Vec::new(),
-        )
-    }
 }
 
 /// One write of a record.
@@ -74,10 +60,19 @@ impl Patch {
 pub(crate) struct Write {
     pub(crate) action: Action,
     pub(crate) collection: CollectionId,
-    id: Range<usize>,
-    /// Elements of the batch's vectors.
-    vector: Option<Range<usize>>,
+    /// Its operation in the body of the batch.
+    pub(crate) encoded: Range<usize>,
+    pub(crate) parts: Parts,
+    /// Whether it keeps parts of the payload that the record has: all that `patch` does not change.
+    pub(crate) keeps_payload: bool,
     pub(crate) patch: Option<Box<Patch>>,
+}
+
+impl Write {
+    /// Whether it brings its vector. A dimension is at least 1.
+    pub(crate) fn has_vector(&self) -> bool {
+        !self.parts.vector.is_empty()
+    }
 }
 
 /// One operation of a batch.
@@ -89,24 +84,19 @@ pub(crate) enum BatchOperation {
     Write(Write),
 }
 
-/// Checked operations that are committed together. Ids and vectors stand in two flat buffers.
+/// Checked operations that are committed together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WriteBatch {
     pub(crate) operations: Vec<BatchOperation>,
-    ids: Vec<u8>,
-    vectors: Vec<f32>,
-    payload_bytes: usize,
+    /// The writes as the log will have them if nothing that they name exists.
+    pub(crate) body: Vec<u8>,
 }
 
 impl WriteBatch {
     /// For so many records, ids of so many bytes in all, and vectors of so many elements in all.
     pub(crate) fn with_capacity(records: usize, id_bytes: usize, elements: usize) -> Self {
-        Self {
-            operations: Vec::with_capacity(records),
-            ids: Vec::with_capacity(id_bytes),
-            vectors: Vec::with_capacity(elements),
-            payload_bytes: 0,
-        }
+        let body = Vec::with_capacity(records * Parts::of_put(0, 0, 0, 0).end() + id_bytes + elements * size_of::<f32>());
+        Self { operations: Vec::with_capacity(records), body }
     }
 
     pub(crate) fn create(&mut self, name: &str, dimension: usize, metric: Metric) -> Result<()> {
@@ -136,49 +126,40 @@ impl WriteBatch {
         }
         let own = |text: Option<Option<std::borrow::Cow<'_, str>>>| text.map(|inner| inner.map(std::borrow::Cow::into_owned));
         let patch = Patch { metadata: fields.metadata, document: own(fields.document), uri: own(fields.uri) };
+        let mut payload = Vec::new();
         if !patch.is_empty() {
-            patch.check().map_err(describe)?;
-            self.payload_bytes += patch.document.iter().flatten().map(String::len).sum::<usize>();
+            let mut alone = Payload::default();
+            patch.apply(&mut alone);
+            payload::encode(&alone, &mut payload).map_err(describe)?;
         }
-        let vector = fields.vector.as_deref().map(|vector| self.push_vector(vector));
-        let id = self.push_id(id);
-        let patch = (!patch.is_empty()).then(|| Box::new(patch));
-        self.operations.push(BatchOperation::Write(Write { action, collection: target.collection, id, vector, patch }));
+        let vector = fields.vector.as_deref().map(f32s_as_bytes).unwrap_or_default();
+        let (collection, start) = (target.collection, self.body.len());
+        let parts = Parts::of_put(start, id.len(), payload.len(), vector.len());
+        self.body.reserve(parts.end() - start);
+        Operation::Put { collection, replaces: false, ordinal: 0, id, payload: &payload, vector }.encode(&mut self.body);
+        let keeps_payload = !patch.is_complete();
+        let patch = (keeps_payload && !patch.is_empty()).then(|| Box::new(patch));
+        self.push(Write { action, collection, encoded: start..self.body.len(), parts, keeps_payload, patch });
         Ok(())
     }
 
     pub(crate) fn delete(&mut self, target: Target, id: &[u8]) -> Result<()> {
         check_id(id)?;
-        let id = self.push_id(id);
-        let collection = target.collection;
-        self.operations.push(BatchOperation::Write(Write { action: Action::Delete, collection, id, vector: None, patch: None }));
+        let (collection, start) = (target.collection, self.body.len());
+        Operation::Delete { collection, id }.encode(&mut self.body);
+        let parts = Parts::of_delete(start, id.len());
+        self.push(Write { action: Action::Delete, collection, encoded: start..self.body.len(), parts, keeps_payload: false, patch: None });
         Ok(())
     }
 
-    fn push_id(&mut self, id: &[u8]) -> Range<usize> {
-        let start = self.ids.len();
-        self.ids.extend_from_slice(id);
-        start..self.ids.len()
-    }
-
-    fn push_vector(&mut self, vector: &[f32]) -> Range<usize> {
-        let start = self.vectors.len();
-        self.vectors.extend_from_slice(vector);
-        start..self.vectors.len()
-    }
-
-    pub(crate) fn id(&self, write: &Write) -> &[u8] {
-        self.ids.get(write.id.clone()).unwrap_or_default()
-    }
-
-    /// Raw bytes of the vector, if the write has one.
-    pub(crate) fn vector(&self, write: &Write) -> Option<&[u8]> {
-        self.vectors.get(write.vector.clone()?).map(f32s_as_bytes)
+    fn push(&mut self, write: Write) {
+        debug_assert_eq!(write.parts.end(), write.encoded.end, "the parts of an operation");
+        self.operations.push(BatchOperation::Write(write));
     }
 
     /// About how many bytes it takes in the log.
     pub(crate) fn bytes(&self) -> usize {
-        self.ids.len() + self.vectors.len() * 4 + self.payload_bytes + self.operations.len() * 32
+        self.body.len() + self.operations.len() * 32
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -199,9 +180,10 @@ pub(crate) fn check_vector(vector: &[f32], target: Target) -> Result<()> {
     if vector.len() != target.dimension.get() {
         return Err(Error::invalid(format!("a vector of dimension {} refused: the collection has {}", vector.len(), target.dimension)));
     }
-    if !target.allow_non_finite
-        && let Some(at) = vector.iter().position(|element| !element.is_finite())
-    {
+    // Without an early end the compiler makes vector instructions of it.
+    let is_finite = |vector: &[f32]| vector.iter().fold(true, |finite, element| finite & element.is_finite());
+    if !target.allow_non_finite && !is_finite(vector) {
+        let at = vector.iter().position(|element| !element.is_finite()).unwrap_or_default();
         let value = vector.get(at).copied().unwrap_or_default();
         return Err(Error::invalid(format!("element {at} of the vector is {value}: set `allow_non_finite` to store it")));
     }

@@ -27,7 +27,9 @@ pub(crate) struct Outcome {
 
 /// A batch that waits for its leader. Without a batch it asks for a sync only.
 struct Ticket {
-    batch: Option<WriteBatch>,
+    /// Taken by the leader.
+    batch: Mutex<Option<WriteBatch>>,
+    bytes: usize,
     synced: bool,
     result: Mutex<Option<Result<Outcome>>>,
     /// Stays true when the result was taken.
@@ -96,7 +98,9 @@ impl Committer {
     }
 
     fn submit(&self, batch: Option<WriteBatch>, synced: bool) -> Result<Outcome> {
-        let ticket = Arc::new(Ticket { batch, synced, result: Mutex::new(None), is_answered: AtomicBool::new(false) });
+        let bytes = batch.as_ref().map_or(0, WriteBatch::bytes);
+        let ticket =
+            Arc::new(Ticket { batch: Mutex::new(batch), bytes, synced, result: Mutex::new(None), is_answered: AtomicBool::new(false) });
         let mut queue = self.queue.lock();
         queue.waiting.push_back(Arc::clone(&ticket));
         loop {
@@ -146,7 +150,7 @@ impl Committer {
         let mut group = Group::new(Reading::newest(Arc::clone(&view)), std::mem::take(&mut writer.catalog));
         let (mut syncs, mut refused) = (Vec::new(), Vec::new());
         for ticket in tickets {
-            match ticket.batch.as_ref().map(|batch| resolve(&mut group, batch)) {
+            match ticket.batch.lock().take().map(|batch| resolve(&mut group, batch)) {
                 None => syncs.push(ticket),
                 Some(Ok(())) => accepted.push(ticket),
                 Some(Err(error)) => refused.push((ticket, error)),
@@ -179,7 +183,7 @@ impl Committer {
     /// it, and tells readers in other processes.
     fn append(&self, writer: &mut WriterState, group: &Group, synced_through: Option<Sequence>) -> Result<()> {
         let shared = &*self.shared;
-        let bodies = || group.batches.iter().filter(|batch| !batch.body.is_empty()).map(|batch| (batch.sequence, batch.body.as_slice()));
+        let bodies = || group.batches.iter().map(|batch| (batch.sequence, batch.body.bytes())).filter(|(_, body)| !body.is_empty());
         if bodies().next().is_some() {
             let written = match writer.log.append(bodies()) {
                 Err(AppendError::NoSpace(_)) if writer.spare.is_some() => {
@@ -236,7 +240,7 @@ fn take_group(waiting: &mut VecDeque<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
     let mut group = Vec::new();
     let mut bytes = 0;
     while let Some(ticket) = waiting.front() {
-        bytes += ticket.batch.as_ref().map_or(0, WriteBatch::bytes);
+        bytes += ticket.bytes;
         if !group.is_empty() && bytes > GROUP_BYTES_MAX {
             break;
         }
@@ -256,8 +260,8 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &Group, 
         for effect in &batch.effects {
             apply_effect(view, group.catalog.get(effect.collection), effect, batch);
         }
-        for (collection, net) in &batch.net {
-            view.counts.add(*collection, batch.sequence, *net);
+        for (collection, change) in batch.changes.iter().filter(|(_, change)| change.net != 0) {
+            view.counts.add(*collection, batch.sequence, change.net);
         }
         shared.counters.records.add(batch.effects.len() as u64);
     }
@@ -266,7 +270,7 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &Group, 
     if group.batches.iter().any(Resolved::deletes) {
         shared.note_delete();
     }
-    if group.batches.iter().any(|batch| batch.schema_changed) {
+    if group.batches.iter().any(Resolved::changes_schema) {
         let next = view.with_catalog(Arc::new(group.catalog.clone()));
         // Before it is installed: its collections and counts are those of this sequence.
         next.set_visible(last);
@@ -277,12 +281,15 @@ fn apply(shared: &Shared, writer: &mut WriterState, view: &View, group: &Group, 
 }
 
 fn apply_effect(view: &View, meta: Option<&Arc<CollectionMeta>>, effect: &Effect, batch: &Resolved) {
-    let part = |range: &std::ops::Range<usize>| batch.body.get(range.clone()).unwrap_or_default();
-    let (id, sequence) = (part(&effect.id), batch.sequence);
+    let (parts, sequence) = (&effect.parts, batch.sequence);
+    let id = batch.part(&parts.id);
     // Dropped later in the same group: nobody can read it any more.
     let Some(meta) = meta else { return };
     match &effect.put {
-        Some(put) => view.active.put(meta.id, meta.dimension, sequence, id, put.ordinal, part(&put.vector), part(&put.payload)),
+        Some(ordinal) => {
+            let (vector, payload) = (batch.part(&parts.vector), batch.part(&parts.payload));
+            view.active.put(meta.id, meta.dimension, sequence, id, *ordinal, vector, payload);
+        }
         None => view.active.delete(meta.id, sequence, id),
     }
     let death = Death { at: sequence, deleted: effect.put.is_none() };

@@ -1,6 +1,7 @@
 //! The write path: batches, their resolution against what exists, group commit, slow-down.
 
 mod batch;
+mod body;
 mod commit;
 mod group;
 mod resolve;

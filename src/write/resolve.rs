@@ -1,56 +1,68 @@
+use std::ops::Range;
+
 use super::{
     batch::{Action, BatchOperation, Patch, Write, WriteBatch},
-    group::{Effect, Group, Placed, Resolved, Standing, Undo, Victim},
+    body::Body,
+    group::{Group, Resolved, Standing, Victim},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    format::{batch::Operation, payload},
+    format::{
+        batch::{Operation, Parts, settle_put},
+        payload,
+    },
     types::{BATCH_BYTES_MAX, CollectionId, Ordinal, Payload},
     version::{Catalog, CollectionMeta, Found, Reading},
 };
 
-/// The record a write finds.
+/// The record a write finds, and as much of it as the write leaves as it is.
+#[derive(Default)]
 struct Existing {
     ordinal: Ordinal,
     payload: Vec<u8>,
-    /// Only read when the write has no vector.
     vector: Vec<u8>,
     victim: Victim,
 }
 
 /// Resolves a batch against what exists and the batches before it in the group. A refused batch leaves the group as it was.
-pub(crate) fn resolve(group: &mut Group, batch: &WriteBatch) -> Result<()> {
-    let mut undo = Undo::default();
-    let mut resolved = Resolved::default();
-    resolved.body.reserve(batch.bytes());
-    for (number, operations) in batch.operations.chunks(Reading::LOOK_AHEAD).enumerate() {
-        let mut found = look_ahead(group, batch, operations).into_iter();
-        for (index, operation) in (number * Reading::LOOK_AHEAD..).zip(operations) {
+pub(crate) fn resolve(group: &mut Group, batch: WriteBatch) -> Result<()> {
+    let WriteBatch { operations, body } = batch;
+    group.begin(Resolved { body: Body::new(body), ..Resolved::default() });
+    let result = resolve_all(group, &operations);
+    if result.is_err() {
+        group.revert_last();
+    }
+    result
+}
+
+fn resolve_all(group: &mut Group, operations: &[BatchOperation]) -> Result<()> {
+    for (number, some) in operations.chunks(Reading::LOOK_AHEAD).enumerate() {
+        let mut found = look_ahead(group, some).into_iter();
+        for (index, operation) in (number * Reading::LOOK_AHEAD..).zip(some) {
             let result = match operation {
-                BatchOperation::Write(write) => {
-                    let found = found.next().unwrap_or(Ok(None));
-                    resolve_write(group, &mut undo, &mut resolved, batch, write, found)
-                }
-                schema => change_schema(group, &mut undo, &mut resolved, schema),
+                BatchOperation::Write(write) => resolve_write(group, write, found.next().unwrap_or(Ok(None))),
+                schema => change_schema(group, schema),
             };
-            if let Err(error) = result.and_then(|()| check_size(&resolved)) {
-                group.revert(undo);
-                return Err(if batch.operations.len() > 1 { named(error, index) } else { error });
+            if let Err(error) = result.and_then(|()| check_size(group)) {
+                return Err(if operations.len() > 1 { named(error, index) } else { error });
             }
         }
     }
-    group.batches.push(resolved);
-    group.undos.push(undo);
     Ok(())
 }
 
 /// What the writes of some operations find before the group.
-fn look_ahead(group: &Group, batch: &WriteBatch, operations: &[BatchOperation]) -> Vec<Result<Option<Found>>> {
+fn look_ahead(group: &Group, operations: &[BatchOperation]) -> Vec<Result<Option<Found>>> {
     let records = operations.iter().filter_map(|operation| match operation {
-        BatchOperation::Write(write) => Some((write.collection, batch.id(write))),
+        BatchOperation::Write(write) => Some((write.collection, id_of(group, write))),
         _ => None,
     });
     group.reading.find_many(&records.collect::<Vec<_>>())
+}
+
+/// The id of a write of the batch that was begun last.
+fn id_of<'a>(group: &'a Group, write: &Write) -> &'a [u8] {
+    group.batches.last().map_or(&[], |batch| batch.body.source(write.parts.id.clone()))
 }
 
 fn named(error: Error, index: usize) -> Error {
@@ -61,22 +73,23 @@ fn named(error: Error, index: usize) -> Error {
     }
 }
 
-fn check_size(resolved: &Resolved) -> Result<()> {
-    if resolved.body.len() > BATCH_BYTES_MAX {
+fn check_size(group: &Group) -> Result<()> {
+    if group.batches.last().is_some_and(|batch| batch.body.bytes().len() > BATCH_BYTES_MAX) {
         return Err(Error::invalid(format!("a batch beyond {BATCH_BYTES_MAX} bytes refused: split it or use `bulk_load`")));
     }
     Ok(())
 }
 
-fn change_schema(group: &mut Group, undo: &mut Undo, resolved: &mut Resolved, operation: &BatchOperation) -> Result<()> {
-    undo.catalog.get_or_insert_with(|| group.catalog.clone());
-    resolve_schema(&mut group.catalog, resolved, operation)?;
-    resolved.schema_changed = true;
-    resolved.existed.push(!matches!(operation, BatchOperation::Create { .. }));
+fn change_schema(group: &mut Group, operation: &BatchOperation) -> Result<()> {
+    let Group { catalog, batches, .. } = group;
+    let Some(batch) = batches.last_mut() else { return Ok(()) };
+    batch.catalog_before.get_or_insert_with(|| catalog.clone());
+    resolve_schema(catalog, &mut batch.body, operation)?;
+    batch.existed.push(!matches!(operation, BatchOperation::Create { .. }));
     Ok(())
 }
 
-fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &BatchOperation) -> Result<()> {
+fn resolve_schema(catalog: &mut Catalog, body: &mut Body, operation: &BatchOperation) -> Result<()> {
     let taken = |catalog: &Catalog, name: &str| match catalog.by_name(name) {
         Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("a collection named {name:?} exists already"))),
         None => Ok(()),
@@ -84,6 +97,7 @@ fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &Ba
     let known = |catalog: &Catalog, name: &str| {
         catalog.by_name(name).map(|meta| meta.id).ok_or_else(|| Error::not_found(format!("there is no collection named {name:?}")))
     };
+    let mut encode = |operation: &Operation<'_>| body.compose(|_, out| operation.encode(out));
     match operation {
         BatchOperation::Create { name, dimension, metric } => {
             taken(catalog, name)?;
@@ -91,12 +105,12 @@ fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &Ba
             if id == CollectionId::MAX {
                 return Err(Error::invalid("no collection number is left"));
             }
-            Operation::CreateCollection { id, dimension: *dimension, metric: *metric, name }.encode(&mut resolved.body);
+            encode(&Operation::CreateCollection { id, dimension: *dimension, metric: *metric, name });
             catalog.create(CollectionMeta { id, name: name.clone(), dimension: *dimension, metric: *metric });
         }
         BatchOperation::Drop { name } => {
             let id = known(catalog, name)?;
-            Operation::DropCollection { id }.encode(&mut resolved.body);
+            encode(&Operation::DropCollection { id });
             catalog.remove(id);
         }
         BatchOperation::Rename { from, to } => {
@@ -104,7 +118,7 @@ fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &Ba
             if from != to {
                 taken(catalog, to)?;
             }
-            Operation::RenameCollection { id, name: to }.encode(&mut resolved.body);
+            encode(&Operation::RenameCollection { id, name: to });
             catalog.rename(id, to);
         }
         BatchOperation::Write(_) => {}
@@ -112,99 +126,103 @@ fn resolve_schema(catalog: &mut Catalog, resolved: &mut Resolved, operation: &Ba
     Ok(())
 }
 
-fn resolve_write(
-    group: &mut Group,
-    undo: &mut Undo,
-    resolved: &mut Resolved,
-    batch: &WriteBatch,
-    write: &Write,
-    found: Result<Option<Found>>,
-) -> Result<()> {
-    let id = batch.id(write);
-    let show = id.escape_ascii();
-    if group.catalog.get(write.collection).is_none() {
-        return Err(Error::not_found(format!("the collection with number {} was dropped", write.collection)));
+fn resolve_write(group: &mut Group, write: &Write, found: Result<Option<Found>>) -> Result<()> {
+    let (collection, id) = (write.collection, id_of(group, write));
+    let show = || id.escape_ascii();
+    if group.catalog.get(collection).is_none() {
+        return Err(Error::not_found(format!("the collection with number {collection} was dropped")));
     }
-    let existing = find(group, resolved, batch, write, found)?;
-    resolved.existed.push(existing.is_some());
-    let existing = match (write.action, existing) {
-        (Action::Insert, Some(_)) => return Err(Error::new(ErrorKind::AlreadyExists, format!("record {show} exists already"))),
-        (Action::Update, None) => return Err(Error::not_found(format!("there is no record {show}"))),
-        (Action::Delete, None) => return Ok(()),
-        (_, existing) => existing,
-    };
-    if write.action == Action::Delete {
-        Operation::Delete { collection: write.collection, id }.encode(&mut resolved.body);
-        let end = resolved.body.len();
-        let victim = existing.map_or(Victim::None, |existing| existing.victim);
-        resolved.effects.push(Effect { collection: write.collection, id: end - id.len()..end, put: None, victim });
-        *resolved.net.entry(write.collection).or_default() -= 1;
-        group.stand(undo, write.collection, id, Standing::Deleted);
+    let standing = group.standing(collection, id);
+    let existing = find(group, write, standing, found)?;
+    let existed = existing.is_some();
+    match (write.action, existed) {
+        (Action::Insert, true) => return Err(Error::new(ErrorKind::AlreadyExists, format!("record {} exists already", show()))),
+        (Action::Update, false) => return Err(Error::not_found(format!("there is no record {}", show()))),
+        (Action::Upsert, false) if !write.has_vector() => {
+            return Err(Error::invalid(format!("record {} does not exist yet: it needs a vector", show())));
+        }
+        _ => {}
+    }
+    let mut existing = existing.unwrap_or_default();
+    let deletes = write.action == Action::Delete;
+    let Group { catalog, batches, .. } = group;
+    let Some(batch) = batches.last_mut() else { return Ok(()) };
+    batch.existed.push(existed);
+    if deletes && !existed {
         return Ok(());
     }
-    let replaces = existing.is_some();
-    let existing = existing.unwrap_or_else(|| {
-        let ordinal = group.catalog.free_ordinal(write.collection).unwrap_or_default();
-        undo.ordinals.extend(group.catalog.ordinal_used(write.collection, ordinal).map(|before| (write.collection, before)));
-        Existing { ordinal, payload: Vec::new(), vector: Vec::new(), victim: Victim::None }
-    });
-    let payload = match &write.patch {
-        None => existing.payload,
-        Some(patch) => patched(&existing.payload, patch)?,
-    };
-    let vector = match batch.vector(write) {
-        Some(vector) => vector,
-        None if replaces => &existing.vector,
-        None => return Err(Error::invalid(format!("record {show} does not exist yet: it needs a vector"))),
-    };
-    let (collection, ordinal) = (write.collection, existing.ordinal);
-    Operation::Put { collection, replaces, ordinal, id, payload: &payload, vector }.encode(&mut resolved.body);
-    let end = resolved.body.len();
-    let vector = end - vector.len()..end;
-    let payload = vector.start - payload.len()..vector.start;
-    let id = payload.start - 4 - id.len()..payload.start - 4;
-    let placed = Placed { ordinal, batch: group.batches.len(), payload, vector };
-    resolved.effects.push(Effect { collection, id, put: Some(placed.clone()), victim: existing.victim });
-    if !replaces {
-        *resolved.net.entry(collection).or_default() += 1;
+    let change = batch.changes.entry(collection).or_default();
+    if deletes || !existed {
+        change.net += if deletes { -1 } else { 1 };
     }
-    group.stand(undo, collection, batch.id(write), Standing::Present(placed));
+    if !existed {
+        existing.ordinal = catalog.free_ordinal(collection).unwrap_or_default();
+        let before = catalog.ordinal_used(collection, existing.ordinal);
+        change.next_ordinal = change.next_ordinal.or(before);
+    }
+    let (at, parts) = if existing.payload.is_empty() && existing.vector.is_empty() {
+        let at = batch.body.keep(write.encoded.clone());
+        (at, write.parts.moved(write.encoded.start, at))
+    } else {
+        compose(&mut batch.body, write, &existing)?
+    };
+    if !deletes {
+        settle_put(batch.body.rest_mut(at), existed, existing.ordinal);
+    }
+    group.add(standing, collection, parts, (!deletes).then_some(existing.ordinal), existing.victim);
     Ok(())
 }
 
+/// Encodes a put that keeps something of the record that it finds. Returns where it begins, and where its parts are.
+fn compose(body: &mut Body, write: &Write, existing: &Existing) -> Result<(usize, Parts)> {
+    let payload = match &write.patch {
+        Some(patch) => patched(&existing.payload, patch)?,
+        None if write.keeps_payload => existing.payload.clone(),
+        None => body.source(write.parts.payload.clone()).to_vec(),
+    };
+    let mut lens = (0, 0);
+    let at = body.compose(|source, out| {
+        let part = |range: &Range<usize>| source.get(range.clone()).unwrap_or_default();
+        let id = part(&write.parts.id);
+        let vector = if write.has_vector() { part(&write.parts.vector) } else { &existing.vector };
+        Operation::Put { collection: write.collection, replaces: false, ordinal: 0, id, payload: &payload, vector }.encode(out);
+        lens = (id.len(), vector.len());
+    });
+    Ok((at, Parts::of_put(at, lens.0, payload.len(), lens.1)))
+}
+
 fn patched(old: &[u8], patch: &Patch) -> Result<Vec<u8>> {
-    let mut new = if old.is_empty() || patch.is_complete() { Payload::default() } else { payload::decode(old)? };
+    let mut new = if old.is_empty() { Payload::default() } else { payload::decode(old)? };
     patch.apply(&mut new);
     let mut bytes = Vec::new();
     payload::encode(&new, &mut bytes)?;
     Ok(bytes)
 }
 
-/// Finds the record a write is about, in the group or `before` it, and as much of it as the write leaves as it is.
-fn find(group: &Group, resolved: &Resolved, batch: &WriteBatch, write: &Write, before: Result<Option<Found>>) -> Result<Option<Existing>> {
+/// Finds the record a write is about, in the group or `before` it.
+fn find(group: &Group, write: &Write, standing: Standing, before: Result<Option<Found>>) -> Result<Option<Existing>> {
     let deletes = write.action == Action::Delete;
-    let wants_payload = !deletes && !write.patch.as_ref().is_some_and(|patch| patch.is_complete());
-    let wants_vector = !deletes && batch.vector(write).is_none();
-    if let Some(standing) = group.standing(write.collection, batch.id(write)) {
-        let Standing::Present(placed) = standing else { return Ok(None) };
-        let body = group.batches.get(placed.batch).map_or(&resolved.body, |batch| &batch.body);
-        let part = |range: &std::ops::Range<usize>, wanted: bool| {
-            if wanted { body.get(range.clone()).unwrap_or_default().to_vec() } else { Vec::new() }
-        };
-        let (payload, vector) = (part(&placed.payload, wants_payload), part(&placed.vector, wants_vector));
-        return Ok(Some(Existing { ordinal: placed.ordinal, payload, vector, victim: Victim::Active }));
-    }
+    let wants_vector = !deletes && !write.has_vector();
     let copy = |bytes: &[u8], wanted: bool| if wanted { bytes.to_vec() } else { Vec::new() };
+    if let Some((batch, last)) = group.last_write(standing) {
+        let existing = |ordinal| Existing {
+            ordinal,
+            payload: copy(batch.part(&last.parts.payload), write.keeps_payload),
+            vector: copy(batch.part(&last.parts.vector), wants_vector),
+            victim: Victim::Active,
+        };
+        return Ok(last.put.map(existing));
+    }
     match before? {
         None => Ok(None),
         Some(Found::Memtable(row)) => {
             let active = group.reading.view.frozen.as_ref().is_none_or(|frozen| row.sequence() > frozen.sequence);
             let victim = if active { Victim::Active } else { Victim::Frozen };
-            let (payload, vector) = (copy(row.payload(), wants_payload), copy(&row.vector_bytes(), wants_vector));
+            let (payload, vector) = (copy(row.payload(), write.keeps_payload), copy(&row.vector_bytes(), wants_vector));
             Ok(Some(Existing { ordinal: row.ordinal(), payload, vector, victim }))
         }
         Some(Found::Segment(live, row)) => {
-            let payload = if wants_payload { live.segment.payload(row)?.unwrap_or_default() } else { Vec::new() };
+            let payload = if write.keeps_payload { live.segment.payload(row)?.unwrap_or_default() } else { Vec::new() };
             let vector = if wants_vector { live.segment.row(row)?.as_bytes().to_vec() } else { Vec::new() };
             // A delete does not need it, and must work on a record whose ordinal is damaged.
             let ordinal = if deletes { 0 } else { live.segment.ordinal(row)? };

@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs,
+    io::{self, IoSlice},
     os::{
         fd::AsRawFd,
         unix::fs::{FileExt, MetadataExt},
@@ -26,6 +27,10 @@ impl WriteFile for RegularFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    fn write_parts_at(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        write_all_parts(parts, offset, |slices, at| Ok(rustix::io::pwritev(&self.0, slices, at)?))
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         if len == 0 || reserve(&self.0, len)? {
             return Ok(());
@@ -49,6 +54,30 @@ impl WriteFile for RegularFile {
         // the sync that comes.
         let _only_a_hint = unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
+}
+
+/// How many parts one call may have: IOV_MAX of every system.
+const PARTS_MAX: usize = 1024;
+
+/// Writes parts one behind the other, by calls that may write less than they are given.
+fn write_all_parts(parts: &[&[u8]], mut offset: u64, mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>) -> io::Result<()> {
+    let parts: Vec<&[u8]> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+    for parts in parts.chunks(PARTS_MAX) {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() {
+            match write(rest, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reserves blocks up to `len`; `false` if the file system cannot.
@@ -91,5 +120,49 @@ impl ReadFile for RegularFile {
 
     fn links(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.nlink())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARTS_MAX, write_all_parts};
+    use std::io;
+
+    /// As a file would, but by at most `step` bytes a call, every third of which a signal ends.
+    fn written(parts: &[&[u8]], step: usize) -> (Vec<u8>, usize) {
+        let (mut file, mut calls) = (Vec::new(), 0);
+        let result = write_all_parts(parts, 7, |slices, at| {
+            calls += 1;
+            assert!(slices.len() <= PARTS_MAX);
+            assert_eq!(at, 7 + file.len() as u64);
+            if calls % 3 == 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(step).collect();
+            file.extend(&all);
+            Ok(all.len())
+        });
+        result.unwrap();
+        (file, calls)
+    }
+
+    #[test]
+    fn parts_are_written_whole_however_short_the_calls_are() {
+        let parts: [&[u8]; 6] = [b"", b"abc", b"", b"d", b"efghij", b""];
+        for step in 1..12 {
+            assert_eq!(written(&parts, step).0, b"abcdefghij", "{step}");
+        }
+        assert_eq!(written(&parts, 100), (b"abcdefghij".to_vec(), 1));
+        assert_eq!(written(&[b"", b""], 100), (Vec::new(), 0));
+        let many = vec![&b"xy"[..]; 2 * PARTS_MAX + 1];
+        assert_eq!(written(&many, usize::MAX), (b"xy".repeat(many.len()), 4));
+    }
+
+    #[test]
+    fn a_call_that_fails_or_writes_nothing_is_an_error() {
+        for (answer, kind) in [(Ok(0), io::ErrorKind::WriteZero), (Err(io::ErrorKind::StorageFull), io::ErrorKind::StorageFull)] {
+            let error = write_all_parts(&[b"abc"], 0, |_, _| answer.map_err(io::Error::from)).unwrap_err();
+            assert_eq!(error.kind(), kind);
+        }
     }
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { READ, WRITE, ALLOCATE, LENGTH, OPEN, CREATE, SYNC, LINK, UNLINK };
@@ -60,6 +61,8 @@ ssize_t read(int fd, void *to, size_t len) { PASS(read, READ, -1, fd, to, len); 
 ssize_t pread64(int fd, void *to, size_t len, off64_t at) { PASS(pread64, READ, -1, fd, to, len, at); }
 ssize_t write(int fd, const void *from, size_t len) { PASS(write, WRITE, -1, fd, from, len); }
 ssize_t pwrite64(int fd, const void *from, size_t len, off64_t at) { PASS(pwrite64, WRITE, -1, fd, from, len, at); }
+ssize_t pwritev64(int fd, const struct iovec *from, int count, off64_t at) { PASS(pwritev64, WRITE, -1, fd, from, count, at); }
+ssize_t pwritev(int fd, const struct iovec *from, int count, off_t at) { return pwritev64(fd, from, count, at); }
 int fallocate64(int fd, int mode, off64_t at, off64_t len) { PASS(fallocate64, ALLOCATE, -1, fd, mode, at, len); }
 int ftruncate64(int fd, off64_t len) { PASS(ftruncate64, LENGTH, -1, fd, len); }
 int fsync(int fd) { PASS(fsync, SYNC, -1, fd); }
