@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// Rows between the one that is written and the one that is brought near: they come in an order that no processor foresees.
+const AHEAD: usize = 2;
+
 /// Flushes the frozen memtable, if there is one. Returns whether there was.
 pub(crate) fn flush_frozen(shared: &Shared) -> Result<bool> {
     let mut publisher = shared.publisher.lock();
@@ -124,7 +127,11 @@ fn write_rows(outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen, gra
         let bytes = rows.iter().map(|row| row.bytes() as u64).sum();
         let mut splitter = Splitter::new(version.collections.get(&meta.id).map(|collection| &**collection), bytes, grain);
         let mut piece: Option<Piece> = None;
-        for row in rows {
+        let mut rows = rows.into_iter();
+        while let Some(row) = rows.next() {
+            if let Some(ahead) = rows.as_slice().get(AHEAD) {
+                ahead.prefetch();
+            }
             let open_bytes = outputs.file()?.builder()?.segment_bytes();
             if splitter.ends_before(row.id(), open_bytes)
                 && let Some(full) = piece.take()

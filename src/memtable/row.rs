@@ -1,6 +1,9 @@
 use super::arena::{Arena, Span};
 use crate::{
-    io::{Bytes, bytes::as_f32s},
+    io::{
+        Bytes,
+        bytes::{as_f32s, prefetch},
+    },
     sync::{Arc, AtomicBool, AtomicU64, Ordering},
     types::{Death, Ordinal, Sequence},
 };
@@ -68,6 +71,11 @@ impl MemRow {
     /// The elements' bytes, as a handle that keeps them alive; allocates nothing.
     pub(crate) fn vector_bytes(&self) -> Bytes {
         Bytes::from_owner(Arc::clone(&self.0) as Arc<dyn AsRef<[u8]> + Send + Sync>)
+    }
+
+    /// Has its bytes brought near, as many as a vector of most models has.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.0.bytes, 4096);
     }
 
     /// The encoded payload, empty without one.

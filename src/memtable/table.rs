@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::{arena::Span, row::MemRow};
 use crate::{
     sync::{Arc, AtomicUsize, OnceLock, Ordering, RwLock},
-    types::{Death, Sequence},
+    types::{Death, Sequence, sort_by_id},
 };
 
 /// Ids looked at between two releases of the lock, however few of them are visible.
@@ -131,9 +131,8 @@ impl Table {
 
     /// Every id's newest version, by ascending id.
     pub(super) fn newest(&self) -> Vec<MemRow> {
-        let mut rows: Vec<MemRow> = self.inner.read().ids.iter().map(|versions| versions.newest.clone()).collect();
-        rows.sort_unstable_by(|a, b| a.id().cmp(b.id()));
-        rows
+        let rows = self.inner.read().ids.iter().map(|versions| versions.newest.clone()).collect();
+        sort_by_id(rows, MemRow::id, |_, _| std::cmp::Ordering::Equal)
     }
 
     /// Visits what is visible, in the order of arrival.

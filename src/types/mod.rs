@@ -1,11 +1,13 @@
 //! The words of the engine: ids, sequences, dimensions, metrics, records.
 
+mod id_order;
 mod metadata;
 mod metric;
 mod names;
 mod number;
 mod record;
 
+pub(crate) use id_order::sort_by_id;
 pub use metadata::{Metadata, Value};
 pub use metric::Metric;
 pub(crate) use names::check_collection_name;
