@@ -15,7 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Compactions that an inline writer does at most before its write returns.
 const INLINE_STEPS: usize = 64;
 
-/// Starts the threads that flush and compact.
+/// Starts the threads that flush, compact and remove files.
 pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<Vec<Worker>> {
     let flusher = (Arc::clone(shared), Arc::clone(committer));
     let compactor = Arc::clone(shared);
@@ -24,7 +24,9 @@ pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<
     };
     let flush = spawn("varvite-flush", Box::new(move || Alarm::guard(&flusher.0, "flush", || flush_loop(&flusher.0, &flusher.1))))?;
     let compact = spawn("varvite-compact", Box::new(move || Alarm::guard(&compactor, "compaction", || compact_loop(&compactor))))?;
-    Ok(vec![flush, compact])
+    let remover = Arc::clone(shared);
+    let remove = spawn("varvite-remove", Box::new(move || Alarm::guard(&remover, "removals", || remove_loop(&remover))))?;
+    Ok(vec![flush, compact, remove])
 }
 
 /// Stops writing if background work ends by a panic: without it writers would wait for ever for memory that nobody frees.
@@ -99,6 +101,18 @@ fn compact_loop(shared: &Shared) {
             Ok(false) if shared.is_compact() => {}
             Ok(false) => shared.note_compact(state.0),
             Err(_) => shared.pause(RETRY_AFTER),
+        }
+    }
+}
+
+/// Removes the files that publications leave behind: the thread that flushes has the next memtable to write.
+fn remove_loop(shared: &Shared) {
+    while !shared.is_stopping() {
+        let seen = shared.changes();
+        if shared.has_garbage() {
+            shared.remove_garbage();
+        } else {
+            shared.wait_change(seen, Duration::from_secs(1));
         }
     }
 }

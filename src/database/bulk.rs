@@ -9,7 +9,7 @@ use crate::{
     options::Background,
     segment::Cursor,
     sync::Arc,
-    types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id},
+    types::{CollectionId, Fields, Ordinal, Payload, SegmentId, check_id, sort_by_id},
     version::{
         CollectionMeta, CollectionVersion, Draft, Finished, Kills as KillsOf, LiveSegment, Loaded, NamedFile, OutputFile, Pending,
         Publisher, Run, SEGMENT_BYTES_MAX, Shared, Version, arrange, rehome_kills, write_kills,
@@ -254,10 +254,10 @@ impl<'a> Pieces<'a, '_> {
         Ok(())
     }
 
-    fn write_sorted(&mut self, mut buffer: Vec<Entry>) -> Result<()> {
+    fn write_sorted(&mut self, buffer: Vec<Entry>) -> Result<()> {
         let Some(first) = buffer.first().map(|entry| entry.position) else { return Ok(()) };
         let base = self.reserve_ordinals(buffer.len() as u64)?;
-        buffer.sort_by(|a, b| a.id.cmp(&b.id).then(b.position.cmp(&a.position)));
+        let buffer = sort_by_id(buffer, |entry| &entry.id, |a, b| b.position.cmp(&a.position));
         let mut output = self.begin()?;
         let mut last: Option<Box<[u8]>> = None;
         for entry in buffer {
@@ -364,6 +364,7 @@ fn publish(shared: &Shared, collection: &Collection, load: &mut Load, policy: Du
     install_loaded(shared, &mut publisher, version, added, id, count as i64 - kills.replaced as i64)?;
     shared.counters.bulk_bytes.add(chunks.iter().map(|chunk| chunk.bytes).sum());
     shared.counters.records.add(count);
+    shared.remove_garbage();
     Ok(count)
 }
 

@@ -241,7 +241,10 @@ impl Database {
     /// # Errors
     /// `NoSpace`, `Poisoned`, `Io`; `ReadOnly` on a read-only database.
     pub fn flush(&self) -> Result<()> {
-        flush_all(&self.inner.writer()?.shared)
+        let shared = &self.inner.writer()?.shared;
+        flush_all(shared)?;
+        shared.remove_garbage();
+        Ok(())
     }
 
     /// Merges everything into one sorted run a collection, without dead bytes. While others write it ends once what was loose at the call is
@@ -253,7 +256,9 @@ impl Database {
         let writer = self.inner.writer()?;
         let _held = writer.hold()?;
         flush_all(&writer.shared)?;
-        background::compact_all(&writer.shared, Mode::Full)
+        background::compact_all(&writer.shared, Mode::Full)?;
+        writer.shared.remove_garbage();
+        Ok(())
     }
 
     /// Flushes, and lets due compactions finish.
@@ -264,7 +269,9 @@ impl Database {
         let writer = self.inner.writer()?;
         let _held = writer.hold()?;
         flush_all(&writer.shared)?;
-        background::compact_all(&writer.shared, Mode::Idle)
+        background::compact_all(&writer.shared, Mode::Idle)?;
+        writer.shared.remove_garbage();
+        Ok(())
     }
 
     /// On a read-only database: shows every batch that was acknowledged before this call. Does nothing on a writable one.
@@ -379,6 +386,7 @@ impl Writer {
         }
         let result = if self.shared.is_poisoned() { self.shared.check_healthy() } else { flush_all(&self.shared) };
         self.refuse_writes();
+        self.shared.remove_garbage();
         *self.lock.lock() = None;
         result
     }

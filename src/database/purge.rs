@@ -56,8 +56,8 @@ pub(crate) fn purge(collection: &Collection, id: CollectionId, ids: &[&[u8]]) ->
     linked.sort();
     linked.dedup();
     receipt.cannot_vouch_for = linked;
-    let mut publisher = shared.publisher.lock();
-    let kept = publisher.not_removed(shared).iter().map(|name| format!("{name}: it could not be removed; that is tried again"));
+    let publisher = shared.publisher.lock();
+    let kept = shared.remove_garbage().into_iter().map(|name| format!("{name}: it could not be removed; that is tried again"));
     receipt.cannot_vouch_for.extend(kept);
     vouch(&publisher, &chosen, &mut receipt);
     drop(publisher);

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod counts;
+mod garbage;
 mod output;
 mod outputs;
 mod paged;

@@ -27,8 +27,6 @@ pub(crate) struct NamedFile {
 pub(crate) struct Publisher {
     store: ManifestStore,
     files: BTreeMap<FileNumber, NamedFile>,
-    /// Names whose removal failed and is tried again.
-    garbage: Vec<String>,
     /// Since when (Unix seconds) a file has held a segment that nobody references.
     dead_since: BTreeMap<FileNumber, u64>,
     /// Removed files that a snapshot, row or reader may still hold open.
@@ -56,7 +54,7 @@ pub(crate) struct Loaded {
 
 impl Publisher {
     pub(crate) fn new(store: ManifestStore, files: BTreeMap<FileNumber, NamedFile>) -> Self {
-        Self { store, files, garbage: Vec::new(), dead_since: BTreeMap::new(), removed: Vec::new() }
+        Self { store, files, dead_since: BTreeMap::new(), removed: Vec::new() }
     }
 
     pub(crate) fn database(&self) -> FileId {
@@ -144,8 +142,7 @@ impl Publisher {
             if error.kind() == ErrorKind::NoSpace {
                 let logs = spare.iter().map(|spare| log_name(spare.entry().number));
                 let unpublished = files.keys().filter(|number| !self.files.contains_key(number)).map(|number| segment_name(*number));
-                self.garbage.extend(unpublished.chain(logs));
-                self.remove_garbage(shared);
+                unpublished.chain(logs).for_each(|name| shared.discard(name));
             }
             return Err(error);
         }
@@ -213,24 +210,8 @@ impl Publisher {
     fn collect(&mut self, shared: &Shared, unused: &[NamedFile], retired: Vec<String>, manifest: u64) {
         self.removed.retain(|(_, file)| file.strong_count() > 0);
         self.removed.extend(unused.iter().map(|named| (named.entry.len, Arc::downgrade(&named.file))));
-        self.garbage.extend(unused.iter().map(|named| segment_name(named.entry.number)));
-        self.garbage.push(manifest_name(manifest.saturating_sub(1)));
-        self.garbage.extend(retired);
-        self.remove_garbage(shared);
-    }
-
-    /// Tries again to remove what could not be removed; the names of what still cannot.
-    pub(crate) fn not_removed(&mut self, shared: &Shared) -> &[String] {
-        self.remove_garbage(shared);
-        &self.garbage
-    }
-
-    fn remove_garbage(&mut self, shared: &Shared) {
-        self.garbage.extend(shared.take_leftovers());
-        self.garbage.retain(|name| match shared.storage.remove(name) {
-            Ok(()) => false,
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-        });
+        let unused = unused.iter().map(|named| segment_name(named.entry.number));
+        shared.retire(unused.chain([manifest_name(manifest.saturating_sub(1))]).chain(retired));
     }
 }
 

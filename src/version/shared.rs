@@ -3,14 +3,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Catalog, Frozen, Publisher, Reading, View, running::Running};
+use super::{Catalog, Frozen, Publisher, Reading, View, garbage::Garbage, running::Running};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::manifest::{LogEntry, Sealed},
     io::{Clock, Storage, random_id},
     log::{LogWriter, SpareLog},
     observe::Counters,
-    options::Options,
+    options::{Background, Options},
     sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock},
     types::{FileId, FileNumber, SegmentId, Sequence},
 };
@@ -74,8 +74,7 @@ pub(crate) struct Shared {
     recent_live: Mutex<VecDeque<(Duration, u64)>>,
     /// Segments whose damage stopped a compaction: it leaves them alone.
     set_aside: Mutex<BTreeSet<SegmentId>>,
-    /// Files that nothing names and that could not be removed yet.
-    leftovers: Mutex<Vec<String>>,
+    garbage: Garbage,
     /// Compactions under way.
     pub(crate) compacting: Running,
     /// Why the last flush failed, until one succeeds.
@@ -109,7 +108,7 @@ impl Shared {
             publisher: Mutex::new(parts.publisher),
             writer: Mutex::new(parts.writer),
             view: RwLock::new(Arc::new(parts.view)),
-            leftovers: Mutex::default(),
+            garbage: Garbage::default(),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
             next_file: AtomicU64::new(parts.next_file),
@@ -177,12 +176,28 @@ impl Shared {
     /// Removes a file that no manifest names. What cannot be removed is tried again with the next publication, and no purge vouches for it.
     pub(crate) fn discard(&self, name: String) {
         if self.storage.remove(&name).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
-            self.leftovers.lock().push(name);
+            self.garbage.add_tried(name);
         }
     }
 
-    pub(super) fn take_leftovers(&self) -> Vec<String> {
-        std::mem::take(&mut self.leftovers.lock())
+    /// Has files removed that the durable manifest does not name any more: by a thread if there are threads, or now.
+    pub(super) fn retire(&self, names: impl IntoIterator<Item = String>) {
+        self.garbage.add(names);
+        if self.options.background == Background::Threads {
+            self.notify();
+        } else {
+            self.remove_garbage();
+        }
+    }
+
+    /// Whether there is work for [`Self::remove_garbage`] that it has not tried yet.
+    pub(crate) fn has_garbage(&self) -> bool {
+        self.garbage.has_untried()
+    }
+
+    /// Removes all that is to be removed, once nobody else is about it. The names of what cannot be.
+    pub(crate) fn remove_garbage(&self) -> Vec<String> {
+        self.garbage.remove(&*self.storage)
     }
 
     /// Remembers the first failure after which nothing may be acknowledged, and passes it on.
@@ -404,9 +419,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// How near the files are to their bound: 0 up to 1.6 times the live bytes and a quarter of the memtables' budget, 1 from 1.9 times on.
+    /// How near the files are to their bound: 0 up to 1.6 times the live bytes and half of the memtables' budget, 1 from 1.9 times on. That half
+    /// is what a flush writes; until it is published nobody knows how much of it is new, and at first nothing else is live.
     pub(crate) fn pressure(self) -> f64 {
-        let ratio = self.total.saturating_sub(self.memtable_bytes / 4) as f64 / self.live.max(1) as f64;
+        let least = (self.memtable_bytes / 8).max(1);
+        let ratio = self.total.saturating_sub(self.memtable_bytes / 2) as f64 / self.live.max(least) as f64;
         ((ratio - 1.6) / 0.3).max(0.0)
     }
 }
