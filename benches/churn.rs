@@ -170,12 +170,13 @@ fn report(db: &Database, samples: &[Sample], rows: u64, budgets: u64, raw: u64, 
     );
     let written = stats.log_bytes_written + stats.flush_bytes_written + stats.compaction_bytes_written;
     println!(
-        "flushes {}, compactions {} (at least 10: {}), stalls {} for {:.1} s",
+        "flushes {}, compactions {} (at least 10: {}), stalls {} for {:.1} s, the longest {:.0} ms",
         stats.flushes,
         stats.compactions,
         verdict(stats.compactions >= 10),
         stats.stalls,
-        stats.stall_time.as_secs_f64()
+        stats.stall_time.as_secs_f64(),
+        stats.longest_stall.as_secs_f64() * 1e3
     );
     println!(
         "write amplification, log included: {:.2} (log {:.2}, flush {:.2}, compaction {:.2})",

@@ -35,6 +35,8 @@ counters! {
     stalls,
     /// Microseconds that writes were slowed down in total.
     stall_micros,
+    /// Microseconds that one write was slowed down at most.
+    longest_stall_micros,
 }
 
 /// A relaxed counter: only its total matters.
@@ -44,6 +46,11 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// For one that keeps the greatest amount instead of the sum.
+    pub(crate) fn raise(&self, amount: u64) {
+        self.0.fetch_max(amount, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -77,6 +77,8 @@ pub struct Stats {
     pub stalls: u64,
     /// Time that writes were slowed down, in total.
     pub stall_time: Duration,
+    /// Time that one write was slowed down, at most.
+    pub longest_stall: Duration,
     /// Look-ups by id, those of writes among them.
     pub lookups: u64,
     /// Look-ups that a memtable answered.
@@ -153,5 +155,6 @@ fn add_counters(shared: &Shared, stats: &mut Stats) {
     stats.manifests = counters.manifests.get();
     stats.stalls = counters.stalls.get();
     stats.stall_time = Duration::from_micros(counters.stall_micros.get());
+    stats.longest_stall = Duration::from_micros(counters.longest_stall_micros.get());
     stats.background_error = shared.flush_error().or_else(|| shared.compaction_error()).map(|error| error.to_string());
 }

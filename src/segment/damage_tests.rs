@@ -152,8 +152,9 @@ fn replace_segment(built: &mut Built, segment: &[u8]) {
 fn use_all(segment: &Arc<Segment>, ids: &[Vec<u8>]) {
     let named = |error: Error| assert_corruption(&error);
     for (row, id) in (0u32..).zip(ids) {
-        // Only a hint: what it cannot read is left to the look-up.
-        segment.prefetch_candidates(segment.hash(id));
+        // What a guess cannot read is left to the look-up.
+        let hash = segment.hash(id);
+        segment.find_guessed(id, hash, segment.guess(hash)).map_or_else(named, drop);
         segment.find(id).map_or_else(named, drop);
         segment.lower_bound(id).map_or_else(named, drop);
         segment.id_of(row, &mut Vec::new()).map_or_else(named, drop);
@@ -244,16 +245,17 @@ fn sections_of_newer_versions_are_skipped_or_refused() {
     }
 }
 
-/// A hint is no look-up: what it cannot read is found by that.
+/// A guess is no look-up: what it cannot read is found by that.
 #[test]
-fn a_damaged_bucket_is_no_hint_and_an_error_of_the_look_up() {
+fn a_damaged_bucket_is_no_guess_and_an_error_of_the_look_up() {
     let mut built = build(&[(16, rows(20, 16))], false);
     let at = built.segments[0].offset + footer_of(&built).section(SectionKind::IdHash).offset;
     built.bytes[at as usize] ^= 1;
     for mode in MODES {
         let segment = built.segment(0, mode).unwrap();
         let id = &built.models[0].1[0].id;
-        segment.prefetch_candidates(segment.hash(id));
-        assert_corruption(&segment.find(id).unwrap_err());
+        let hash = segment.hash(id);
+        assert_eq!(segment.guess(hash), None);
+        assert_corruption(&segment.find_guessed(id, hash, None).unwrap_err());
     }
 }

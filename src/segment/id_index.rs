@@ -56,16 +56,24 @@ impl Segment {
         self.sections.prefetch_range(SectionKind::IdHash, u64::from(home) * BUCKET_BYTES as u64, BUCKET_BYTES as u64);
     }
 
-    /// The second step: what probably is the id, and what is asked for with it. What cannot be read is left to the look-up.
-    pub(crate) fn prefetch_candidates(&self, hash: u64) {
+    /// The second step: brings near the row that probably has the id, with its id block, and returns it for [`Self::find_guessed`]. What cannot be
+    /// read is left to the look-up.
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
         let start = u64::from(id_hash::home(hash, id_hash::bucket_count(self.rows()))) * BUCKET_BYTES as u64;
-        let Ok(bytes) = self.sections.slice(SectionKind::IdHash, start, BUCKET_BYTES as u64) else { return };
-        let Ok(bucket) = Bucket::decode(bytes) else { return };
-        for row in bucket.candidates(hash) {
-            if let Ok(block) = self.id_block(row / IDS_PER_BLOCK) {
-                self.sections.prefetch_range(SectionKind::IdBlocks, block.start, 128);
-            }
-            self.prefetch_row(row);
+        let bytes = self.sections.slice(SectionKind::IdHash, start, BUCKET_BYTES as u64).ok()?;
+        let row = Bucket::decode(bytes).ok()?.candidates(hash).next()?;
+        if let Ok(block) = self.id_block(row / IDS_PER_BLOCK) {
+            self.sections.prefetch_range(SectionKind::IdBlocks, block.start, 128);
+        }
+        self.prefetch_row(row);
+        Some(row)
+    }
+
+    /// [`Self::find_hashed`], which a guess spares the bucket if it is right.
+    pub(crate) fn find_guessed(&self, id: &[u8], hash: u64, guess: Option<u32>) -> Result<Option<u32>> {
+        match guess {
+            Some(row) if row < self.rows() && self.is_id_of(row, id)? => Ok(guess),
+            _ => self.find_hashed(id, hash),
         }
     }
 

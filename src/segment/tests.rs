@@ -298,7 +298,11 @@ proptest! {
                 let wanted = rows.partition_point(|row| row.id.as_slice() < probe);
                 prop_assert_eq!(segment.lower_bound(probe).unwrap() as usize, wanted);
                 let found = rows.binary_search_by(|row| row.id.as_slice().cmp(probe)).ok();
-                prop_assert_eq!(segment.find(probe).unwrap(), found.map(|row| row as u32));
+                let (found, hash) = (found.map(|row| row as u32), segment.hash(probe));
+                prop_assert_eq!(segment.find(probe).unwrap(), found);
+                for guess in [segment.guess(hash), Some(0), Some(u32::MAX), None] {
+                    prop_assert_eq!(segment.find_guessed(probe, hash, guess).unwrap(), found);
+                }
             }
         }
     }

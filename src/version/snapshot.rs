@@ -63,7 +63,7 @@ impl Reading {
 
     /// [`Self::find`] for many ids, best [`Self::LOOK_AHEAD`] of them: their waits for memory overlap.
     pub(crate) fn find_many(&self, ids: &[(CollectionId, &[u8])]) -> Vec<Result<Option<Found>>> {
-        let (mut candidates, mut lookups) = (Vec::new(), Vec::with_capacity(ids.len()));
+        let (mut candidates, mut lookups) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         for &(collection, id) in ids {
             let mut probes = Probes::default();
             let lookup = self.find_in_memtables(collection, id, &mut probes);
@@ -73,8 +73,8 @@ impl Reading {
             }
             lookups.push((id, lookup, probes, first..candidates.len()));
         }
-        for Candidate { live, hash } in &candidates {
-            live.segment.prefetch_candidates(*hash);
+        for Candidate { live, hash, guess } in &mut candidates {
+            *guess = live.segment.guess(*hash);
         }
         let finish = |(id, lookup, mut probes, own): (&[u8], Lookup, Probes, std::ops::Range<usize>)| {
             let found = match lookup {

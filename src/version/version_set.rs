@@ -125,7 +125,11 @@ impl CollectionVersion {
 
     /// The segments that may hold an id, one of each run, and what they look it up by.
     pub(super) fn candidates<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = Candidate<'a>> {
-        self.runs.iter().flat_map(move |run| run.candidates(id)).map(move |live| Candidate { live, hash: live.segment.hash(id) })
+        self.runs.iter().flat_map(move |run| run.candidates(id)).map(move |live| Candidate {
+            live,
+            hash: live.segment.hash(id),
+            guess: None,
+        })
     }
 }
 
@@ -135,6 +139,8 @@ pub(super) struct Candidate<'a> {
     pub(super) live: &'a Arc<LiveSegment>,
     /// Of the id, as this segment hashes.
     pub(super) hash: u64,
+    /// The row that probably has the id, where that was looked up before.
+    pub(super) guess: Option<u32>,
 }
 
 /// See [`CollectionVersion::find`]; counts what is asked.
@@ -145,9 +151,9 @@ pub(super) fn find_in<'a>(
     probes: &mut Probes,
 ) -> Result<Option<(&'a Arc<LiveSegment>, u32)>> {
     let mut damage: Option<Error> = None;
-    for Candidate { live, hash } in candidates {
+    for Candidate { live, hash, guess } in candidates {
         probes.asked += 1;
-        match live.segment.find_hashed(id, hash) {
+        match live.segment.find_guessed(id, hash, guess) {
             Ok(Some(row)) => {
                 probes.held += 1;
                 if live.is_live(row, at) {
