@@ -1,6 +1,6 @@
 //! Counters behind `stats()`, and events for the `tracing` feature.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, thread_number};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -58,7 +58,7 @@ impl Counter {
     }
 }
 
-/// Counts of look-ups by id, spread over cache lines so that reading threads do not share one.
+/// Counts of look-ups by id, a cache line for each of sixteen threads, so that reading threads do not share one.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups([LookupShard; 16]);
 
@@ -83,11 +83,12 @@ pub(crate) struct Probes {
 }
 
 impl Lookups {
-    pub(crate) fn add(&self, id: &[u8], probes: Probes) {
-        let shard = self.0.get(usize::from(id.last().copied().unwrap_or_default()) % self.0.len());
-        if let Some(shard) = shard {
+    pub(crate) fn add(&self, probes: Probes) {
+        if let Some(shard) = self.0.get(thread_number() % self.0.len()) {
             shard.lookups.add(1);
-            shard.in_memtable.add(probes.in_memtable);
+            if probes.in_memtable > 0 {
+                shard.in_memtable.add(probes.in_memtable);
+            }
             if probes.asked > 0 {
                 shard.asked.add(probes.asked);
                 shard.held.add(probes.held);

@@ -187,7 +187,7 @@ impl Collection {
     /// # Errors
     /// `NotFound` if the collection was dropped; `Corruption` naming file and offset if its row is damaged.
     pub fn get(&self, id: impl AsRef<[u8]>) -> Result<Option<Row>> {
-        crate::read::get(&self.inner.reading(), self.meta.id, id.as_ref())
+        crate::read::get(&self.inner.look(), self.meta.id, id.as_ref())
     }
 
     /// Whether an id has a record.
@@ -195,7 +195,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::get`].
     pub fn contains(&self, id: impl AsRef<[u8]>) -> Result<bool> {
-        crate::read::contains(&self.inner.reading(), self.meta.id, id.as_ref())
+        crate::read::contains(&self.inner.look(), self.meta.id, id.as_ref())
     }
 
     /// The records of many ids, in their order, all of one moment.

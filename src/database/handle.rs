@@ -14,9 +14,9 @@ use crate::{
     flush::flush_all,
     io::{Lock, Storage, executor::Worker, fs::Directory, memory::Memory},
     options::{Background, Durability, Options},
-    sync::{Arc, Mutex},
+    sync::{Arc, Look, Mutex},
     types::{Dimension, Metric},
-    version::{Reading, Shared},
+    version::{Reading, Shared, View},
     write::{Committer, Outcome, WriteBatch, throttle},
 };
 
@@ -325,6 +325,14 @@ impl Inner {
         match self {
             Self::Writer(writer) => writer.shared.reading(),
             Self::Reader(reader) => reader.reading(),
+        }
+    }
+
+    /// For one read: nothing that other threads write to is written.
+    pub(crate) fn look(&self) -> Reading<Look<View>> {
+        match self {
+            Self::Writer(writer) => writer.shared.look(),
+            Self::Reader(reader) => reader.look(),
         }
     }
 

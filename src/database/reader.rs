@@ -8,7 +8,7 @@ use crate::{
     io::Storage,
     manifest::{ManifestStore, nothing_here},
     options::Options,
-    sync::{Arc, AtomicBool, Ordering, RwLock},
+    sync::{Arc, AtomicBool, Look, Ordering, Swap},
     version::{Reading, View},
 };
 
@@ -19,18 +19,22 @@ const ATTEMPTS: usize = 100;
 pub(crate) struct ReadOnly {
     storage: Arc<dyn Storage>,
     options: Options,
-    view: RwLock<Arc<View>>,
+    view: Swap<View>,
     unsettled: AtomicBool,
 }
 
 impl ReadOnly {
     pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
         let (view, unsettled) = load(&*storage, &options)?;
-        Ok(Self { storage, options, view: RwLock::new(Arc::new(view)), unsettled: AtomicBool::new(unsettled) })
+        Ok(Self { storage, options, view: Swap::new(Arc::new(view)), unsettled: AtomicBool::new(unsettled) })
     }
 
     pub(crate) fn reading(&self) -> Reading {
-        Reading::newest(Arc::clone(&self.view.read()))
+        Reading::newest(self.view.share())
+    }
+
+    pub(crate) fn look(&self) -> Reading<Look<View>> {
+        Reading::newest(self.view.look())
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -47,7 +51,7 @@ impl ReadOnly {
 
     pub(crate) fn refresh(&self) -> Result<()> {
         let (view, unsettled) = load(&*self.storage, &self.options)?;
-        *self.view.write() = Arc::new(view);
+        self.view.replace(Arc::new(view));
         self.unsettled.store(unsettled, Ordering::Release);
         Ok(())
     }

@@ -7,14 +7,16 @@ mod source;
 pub use iterator::Rows;
 pub use row::Row;
 
+use std::ops::Deref;
+
 use crate::{
     error::Result,
     types::CollectionId,
-    version::{Found, Reading},
+    version::{Found, Reading, View},
 };
 
 /// The row of an id at a reading's sequence.
-pub(crate) fn get(reading: &Reading, collection: CollectionId, id: &[u8]) -> Result<Option<Row>> {
+pub(crate) fn get(reading: &Reading<impl Deref<Target = View>>, collection: CollectionId, id: &[u8]) -> Result<Option<Row>> {
     reading.meta(collection)?;
     reading.find(collection, id)?.map(|found| row(found, id)).transpose()
 }
@@ -40,7 +42,7 @@ fn row(found: Found, id: &[u8]) -> Result<Row> {
 }
 
 /// Whether an id has a row.
-pub(crate) fn contains(reading: &Reading, collection: CollectionId, id: &[u8]) -> Result<bool> {
+pub(crate) fn contains(reading: &Reading<impl Deref<Target = View>>, collection: CollectionId, id: &[u8]) -> Result<bool> {
     reading.meta(collection)?;
     Ok(reading.find(collection, id)?.is_some())
 }

@@ -11,7 +11,7 @@ use crate::{
     log::{LogWriter, SpareLog},
     observe::Counters,
     options::{Background, Options},
-    sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock},
+    sync::{Arc, AtomicBool, AtomicU64, Condvar, Look, Mutex, Ordering, Swap},
     types::{FileId, FileNumber, SegmentId, Sequence},
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Mutex<()>,
     pub(crate) publisher: Mutex<Publisher>,
     pub(crate) writer: Mutex<WriterState>,
-    view: RwLock<Arc<View>>,
+    view: Swap<View>,
     poison: Mutex<Option<Error>>,
     poisoned: AtomicBool,
     next_file: AtomicU64,
@@ -107,7 +107,7 @@ impl Shared {
             gate: Mutex::new(()),
             publisher: Mutex::new(parts.publisher),
             writer: Mutex::new(parts.writer),
-            view: RwLock::new(Arc::new(parts.view)),
+            view: Swap::new(Arc::new(parts.view)),
             garbage: Garbage::default(),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
@@ -139,17 +139,22 @@ impl Shared {
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read())
+        self.view.share()
     }
 
     /// Only with `writer` locked: nothing is written between the copy that `next` is and its installation.
     pub(crate) fn install(&self, next: View) {
-        *self.view.write() = Arc::new(next);
+        self.view.replace(Arc::new(next));
         self.notify();
     }
 
     pub(crate) fn reading(&self) -> Reading {
         Reading::newest(self.view())
+    }
+
+    /// For one read: nothing that other threads write to is written.
+    pub(crate) fn look(&self) -> Reading<Look<View>> {
+        Reading::newest(self.view.look())
     }
 
     pub(crate) fn next_file(&self) -> FileNumber {

@@ -1,3 +1,5 @@
+use std::ops::Deref;
+
 use super::{
     CollectionMeta, CollectionVersion, LiveSegment, View,
     version_set::{Candidate, find_in},
@@ -10,10 +12,10 @@ use crate::{
     types::{CollectionId, Sequence},
 };
 
-/// A view at one sequence: what a snapshot is, and what every single read uses for its duration.
+/// A view at one sequence: what a snapshot is, and, only looking at the view, what every single read uses for its duration.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
-    pub(crate) view: Arc<View>,
+pub(crate) struct Reading<V = Arc<View>> {
+    pub(crate) view: V,
     pub(crate) sequence: Sequence,
 }
 
@@ -26,9 +28,11 @@ pub(crate) enum Found {
 impl Reading {
     /// Ids whose look-ups wait for memory together.
     pub(crate) const LOOK_AHEAD: usize = 32;
+}
 
+impl<V: Deref<Target = View>> Reading<V> {
     /// Reads the newest state of a view.
-    pub(crate) fn newest(view: Arc<View>) -> Self {
+    pub(crate) fn newest(view: V) -> Self {
         // The view first, then its sequence: the other way round a kill between the two could be missed.
         let sequence = view.visible();
         Self { view, sequence }
@@ -57,7 +61,7 @@ impl Reading {
                 find_in(candidates, id, self.sequence, &mut probes).map(in_segment)
             }
         };
-        self.view.lookups.add(id, probes);
+        self.view.lookups.add(probes);
         found
     }
 
@@ -85,7 +89,7 @@ impl Reading {
                     find_in(own, id, self.sequence, &mut probes).map(in_segment)
                 }
             };
-            self.view.lookups.add(id, probes);
+            self.view.lookups.add(probes);
             found
         };
         lookups.into_iter().map(finish).collect()

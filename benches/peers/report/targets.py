@@ -7,8 +7,8 @@ from rows import GROWTH
 from tables import growth_stages, number, table
 
 SYNCING = ["rocksdb", "fjall", "lmdb", "redb", "sqlite"]
-# What varvite may take for its memtables by default.
-MEMTABLE_BYTES = 64 << 20
+# What varvite may take for its memtables by default: `Options::memtable_bytes`.
+MEMTABLE_BYTES = 128 << 20
 
 
 class Targets:
