@@ -25,6 +25,11 @@ impl Worker {
     }
 }
 
+/// Lets other threads run.
+pub(crate) fn yield_now() {
+    thread::yield_now();
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;

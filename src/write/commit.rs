@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    io::executor::yield_now,
     log::{AppendError, Beacon},
     options::Durability,
     sync::{Arc, AtomicBool, Condvar, Mutex, Ordering},
@@ -25,28 +26,58 @@ pub(crate) struct Outcome {
     pub(crate) existed: Vec<bool>,
 }
 
+/// How often a leader looks whether the writers of a moment ago are back, each time letting other threads run: some tens of microseconds in all, a
+/// fraction of the sync that they would else wait for. Measured on two cores: without, or with four times as many, 8 writers get a seventh less done.
+const GATHERING_LOOKS: usize = if cfg!(any(shuttle, loom)) { 1 } else { 64 };
+
 /// A batch that waits for its leader. Without a batch it asks for a sync only.
 struct Ticket {
     /// Taken by the leader.
     batch: Mutex<Option<WriteBatch>>,
     bytes: usize,
     synced: bool,
-    result: Mutex<Option<Result<Outcome>>>,
+    answer: Mutex<Option<Answer>>,
+    answered: Condvar,
     /// Stays true when the result was taken.
-    is_answered: AtomicBool,
+    has_result: AtomicBool,
+}
+
+enum Answer {
+    Result(Result<Outcome>),
+    /// The leader before has finished, and this writer is the first in the queue.
+    Lead,
+}
+
+impl Ticket {
+    fn answer(&self, answer: Answer) {
+        *self.answer.lock() = Some(answer);
+        self.answered.notify_all();
+    }
+
+    fn wait(&self) -> Answer {
+        let mut answer = self.answer.lock();
+        loop {
+            match answer.take() {
+                Some(answer) => return answer,
+                None => self.answered.wait(&mut answer),
+            }
+        }
+    }
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<Ticket>>,
     leading: bool,
+    /// Writers of the last group, and those that waited when it ended.
+    company: usize,
 }
 
-/// Group commit: the first writer that finds no leader leads; it writes and syncs for all that wait.
+/// Group commit: a writer that finds no leader leads. It writes and syncs for all that wait, and hands the lead to the first of those that came
+/// meanwhile.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     queue: Mutex<Queue>,
-    turn: Condvar,
     beacon: Mutex<Beacon>,
     /// When buffered bytes must be synced at the latest.
     sync_due: Mutex<Option<Duration>>,
@@ -54,8 +85,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, beacon: Beacon) -> Self {
-        let (queue, turn) = (Mutex::default(), Condvar::new());
-        Self { shared, queue, turn, beacon: Mutex::new(beacon), sync_due: Mutex::new(None) }
+        Self { shared, queue: Mutex::default(), beacon: Mutex::new(beacon), sync_due: Mutex::new(None) }
     }
 
     /// Commits a batch; returns when it is as durable as asked.
@@ -99,25 +129,38 @@ impl Committer {
 
     fn submit(&self, batch: Option<WriteBatch>, synced: bool) -> Result<Outcome> {
         let bytes = batch.as_ref().map_or(0, WriteBatch::bytes);
-        let ticket =
-            Arc::new(Ticket { batch: Mutex::new(batch), bytes, synced, result: Mutex::new(None), is_answered: AtomicBool::new(false) });
+        let (batch, answer, answered) = (Mutex::new(batch), Mutex::default(), Condvar::new());
+        let ticket = Arc::new(Ticket { batch, bytes, synced, answer, answered, has_result: AtomicBool::new(false) });
         let mut queue = self.queue.lock();
         queue.waiting.push_back(Arc::clone(&ticket));
+        let leads = !std::mem::replace(&mut queue.leading, true);
+        drop(queue);
+        if !leads && let Answer::Result(result) = ticket.wait() {
+            return result;
+        }
+        let group = self.gather(synced);
+        let turn = Turn { committer: self, group: &group };
+        self.lead(&group);
+        drop(turn);
+        match ticket.wait() {
+            Answer::Result(result) => result,
+            // It led, so it was the first of its group.
+            Answer::Lead => Err(Error::new(ErrorKind::Poisoned, "a writer was told to lead twice")),
+        }
+    }
+
+    /// The next group. Before a sync, those who were there a moment ago are worth a short wait: without it half of the writers would come back just
+    /// too late every time, and wait for two syncs.
+    fn gather(&self, synced: bool) -> Vec<Arc<Ticket>> {
+        let mut looks = if synced { GATHERING_LOOKS } else { 0 };
         loop {
-            if let Some(result) = ticket.result.lock().take() {
-                return result;
+            let mut queue = self.queue.lock();
+            if looks == 0 || queue.waiting.len() >= queue.company {
+                return take_group(&mut queue.waiting);
             }
-            if queue.leading {
-                self.turn.wait(&mut queue);
-                continue;
-            }
-            queue.leading = true;
-            let group = take_group(&mut queue.waiting);
             drop(queue);
-            let turn = Turn { committer: self, group: &group };
-            self.lead(&group);
-            drop(turn);
-            queue = self.queue.lock();
+            looks -= 1;
+            yield_now();
         }
     }
 
@@ -218,7 +261,7 @@ impl Committer {
     }
 }
 
-/// Gives up leadership, whatever happened. A leader that panicked leaves nobody waiting, and nobody writing on what it left half done.
+/// Hands the lead on, whatever happened. A leader that panicked leaves nobody waiting, and nobody writing on what it left half done.
 struct Turn<'a> {
     committer: &'a Committer,
     group: &'a [Arc<Ticket>],
@@ -226,13 +269,19 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let unanswered = self.group.iter().filter(|ticket| !ticket.is_answered.load(Ordering::Acquire));
+        let unanswered = self.group.iter().filter(|ticket| !ticket.has_result.load(Ordering::Acquire));
         for ticket in unanswered {
             let error = Error::new(ErrorKind::Poisoned, "the thread that wrote for this one panicked");
             finish(ticket, Err(self.committer.shared.poison(error)));
         }
-        self.committer.queue.lock().leading = false;
-        self.committer.turn.notify_all();
+        let mut queue = self.committer.queue.lock();
+        queue.company = self.group.len() + queue.waiting.len();
+        let next = queue.waiting.front().cloned();
+        queue.leading = next.is_some();
+        drop(queue);
+        if let Some(next) = next {
+            next.answer(Answer::Lead);
+        }
     }
 }
 
@@ -250,8 +299,8 @@ fn take_group(waiting: &mut VecDeque<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
 }
 
 fn finish(ticket: &Ticket, result: Result<Outcome>) {
-    *ticket.result.lock() = Some(result);
-    ticket.is_answered.store(true, Ordering::Release);
+    ticket.has_result.store(true, Ordering::Release);
+    ticket.answer(Answer::Result(result));
 }
 
 /// Puts a logged group into the memtable and makes it visible up to its last sequence.
