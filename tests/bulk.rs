@@ -125,6 +125,22 @@ fn what_exists_is_replaced_or_refuses_the_load() {
     assert_eq!(docs.count().unwrap(), 3000);
 }
 
+/// The index of a segment that is being built is in memory: with little of it there are more segments, and no other difference.
+#[test]
+fn with_little_memory_an_ascending_load_makes_more_segments() {
+    let input: Vec<u32> = (0..9000).collect();
+    let load_with = |merge_bytes| {
+        let options = Options { merge_bytes, background: Background::Inline, ..Options::default() };
+        let db = Database::open_on(Arc::new(SimulatedDisk::new(1)), options).unwrap();
+        load(&docs(&db), &input, DuplicatePolicy::Refuse).unwrap();
+        (db.stats().unwrap().collections[0].segments, rows(&docs(&db)))
+    };
+    let ((much, expected), (little, rows)) = (load_with(16 << 20), load_with(1));
+    assert_eq!(rows, expected);
+    assert_eq!(much, 1);
+    assert!((4..40).contains(&little), "{little} segments");
+}
+
 /// Every call of an ascending load fails, then the power is cut. What is refused has left nothing behind; what a failed sync leaves nobody knows,
 /// but it is all or nothing.
 #[test]

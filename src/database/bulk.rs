@@ -158,15 +158,10 @@ impl<'a> Pieces<'a, '_> {
         match piece {
             Piece::Ascending(mut ascending) if *ascending.last < *id => {
                 let payload = std::mem::take(&mut self.scratch);
-                self.append(&mut ascending, id, &vector, &payload)?;
+                let (bytes, memory) = self.append(&mut ascending, id, &vector, &payload)?;
                 self.scratch = payload;
-                if let Some(mut output) = ascending.output.take() {
-                    let (bytes, memory) = output.builder()?.size();
-                    if bytes < self.budget() as u64 && memory < self.shared.options.merge_memory() {
-                        ascending.output = Some(output);
-                    } else {
-                        self.end(output)?;
-                    }
+                if bytes >= self.budget() as u64 || memory >= self.shared.options.merge_memory() {
+                    ascending.output.take().map_or(Ok(()), |full| self.end(full))?;
                 }
                 Ok(Piece::Ascending(ascending))
             }
@@ -216,13 +211,11 @@ impl<'a> Pieces<'a, '_> {
     fn end_ascending(&mut self, ascending: Box<Ascending<'a>>) -> Result<()> {
         let Ascending { output, ordinals, .. } = *ascending;
         let left = ordinals.end - ordinals.start;
-        if left > 0
-            && let Some((base, count)) = self.load.ordinals.last_mut()
-            && *base + *count == ordinals.end
-        {
+        // They are the last that the load has taken.
+        if let Some((_, count)) = self.load.ordinals.last_mut() {
             *count -= left;
-            self.shared.writer.lock().catalog.release_ordinals(self.collection.target().collection, ordinals.start, left);
         }
+        self.shared.writer.lock().catalog.release_ordinals(self.collection.target().collection, ordinals.start, left);
         output.map_or(Ok(()), |output| self.end(output))
     }
 
@@ -234,7 +227,8 @@ impl<'a> Pieces<'a, '_> {
         Ok(ascending)
     }
 
-    fn append(&mut self, ascending: &mut Ascending<'a>, id: &[u8], vector: &[f32], payload: &[u8]) -> Result<()> {
+    /// Adds a record to its end. Returns the bytes of its segment so far, and the memory that it takes.
+    fn append(&mut self, ascending: &mut Ascending<'a>, id: &[u8], vector: &[f32], payload: &[u8]) -> Result<(u64, usize)> {
         let ordinal = match ascending.ordinals.next() {
             Some(ordinal) => ordinal,
             None => {
@@ -247,11 +241,12 @@ impl<'a> Pieces<'a, '_> {
             Some(output) => output,
             none => none.insert(self.begin()?),
         };
-        output.builder()?.add(id, f32s_as_bytes(vector), ordinal, payload)?;
+        let builder = output.builder()?;
+        builder.add(id, f32s_as_bytes(vector), ordinal, payload)?;
         self.load.next_ordinal = self.load.next_ordinal.max(ordinal.saturating_add(1));
         ascending.last.clear();
         ascending.last.extend_from_slice(id);
-        Ok(())
+        Ok(builder.size())
     }
 
     fn write_sorted(&mut self, buffer: Vec<Entry>) -> Result<()> {
