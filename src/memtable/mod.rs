@@ -1,12 +1,17 @@
 //! The writes of all collections between two freezes: an arena of aligned rows and, per collection, an ordered index of versions.
 
 mod arena;
+mod filter;
 mod row;
 mod table;
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    ops::Bound,
+};
 
-use self::{arena::Arena, table::Table};
+use self::{arena::Arena, filter::Filter, table::Table};
 use crate::{
     sync::{Arc, AtomicUsize, Ordering, RwLock},
     types::{CollectionId, Death, Dimension, Ordinal, Sequence},
@@ -21,6 +26,8 @@ pub(crate) use row::MemRow;
 /// lock held over the batch, makes it atomic.
 pub(crate) struct Memtable {
     arena: Arena,
+    hasher: RandomState,
+    filter: Filter,
     tables: RwLock<BTreeMap<CollectionId, Arc<Table>>>,
     versions: AtomicUsize,
 }
@@ -41,7 +48,8 @@ impl std::fmt::Debug for Memtable {
 
 impl Memtable {
     pub(crate) fn new() -> Self {
-        Self { arena: Arena::new(), tables: RwLock::default(), versions: AtomicUsize::new(0) }
+        let (arena, hasher, filter) = (Arena::new(), RandomState::new(), Filter::default());
+        Self { arena, hasher, filter, tables: RwLock::default(), versions: AtomicUsize::new(0) }
     }
 
     /// Adds a version of a record; `vector` is the little-endian bytes of its elements. What this memtable had of the id is dead from
@@ -67,13 +75,18 @@ impl Memtable {
     }
 
     fn add(&self, collection: CollectionId, row: &MemRow) {
-        self.table_or_new(collection).add(row);
-        self.versions.fetch_add(1, Ordering::Relaxed);
+        let hash = self.hasher.hash_one(row.id());
+        self.table_or_new(collection).add(hash, row);
+        self.filter.add(collection, hash);
+        if self.versions.fetch_add(1, Ordering::Relaxed) + 1 == Filter::WORTH_IT {
+            let tables = self.tables.read();
+            self.filter.begin(tables.iter().flat_map(|(collection, table)| table.hashes().into_iter().map(|hash| (*collection, hash))));
+        }
     }
 
     /// A newer memtable has superseded or deleted the id: its newest version here dies. False if there is none or it was dead already.
     pub(crate) fn mark_dead(&self, collection: CollectionId, id: &[u8], death: Death) -> bool {
-        self.table(collection).is_some_and(|table| table.kill(id, death))
+        self.table(collection).is_some_and(|table| table.kill(self.hasher.hash_one(id), id, death))
     }
 
     pub(crate) fn get(&self, collection: CollectionId, id: &[u8], at: Sequence) -> Lookup {
@@ -81,7 +94,11 @@ impl Memtable {
         if self.versions.load(Ordering::Relaxed) == 0 {
             return Lookup::Absent;
         }
-        match self.table(collection).and_then(|table| table.get(id, at)) {
+        let hash = self.hasher.hash_one(id);
+        if !self.filter.may_hold(collection, hash) {
+            return Lookup::Absent;
+        }
+        match self.table(collection).and_then(|table| table.get(hash, id, at)) {
             None => Lookup::Absent,
             Some(row) if row.is_visible(at) => Lookup::Row(row),
             Some(_) => Lookup::Deleted,

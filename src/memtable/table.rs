@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, hash::BuildHasher, hash::RandomState, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound};
 
 use hashbrown::HashTable;
 
@@ -17,7 +17,6 @@ const BLOCK_MAX: usize = 1024;
 pub(super) struct Table {
     inner: RwLock<Inner>,
     rows: AtomicUsize,
-    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -64,12 +63,11 @@ impl Versions {
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { inner: RwLock::default(), rows: AtomicUsize::new(0), hasher: RandomState::new() }
+        Self { inner: RwLock::default(), rows: AtomicUsize::new(0) }
     }
 
-    /// Adds a version, which supersedes what the id had.
-    pub(super) fn add(&self, row: &MemRow) {
-        let hash = self.hasher.hash_one(row.id());
+    /// Adds a version, which supersedes what the id had. Here and below an id comes with its hash, always by the same hasher.
+    pub(super) fn add(&self, hash: u64, row: &MemRow) {
         let mut inner = self.inner.write();
         match inner.place(hash, row.id()) {
             None => inner.insert(hash, row),
@@ -87,13 +85,18 @@ impl Table {
         }
     }
 
-    pub(super) fn kill(&self, id: &[u8], death: Death) -> bool {
-        self.inner.read().versions(self.hasher.hash_one(id), id).is_some_and(|versions| versions.newest.kill(death))
+    /// The hashes of all ids.
+    pub(super) fn hashes(&self) -> Vec<u64> {
+        self.inner.read().index.iter().map(|slot| slot.hash).collect()
+    }
+
+    pub(super) fn kill(&self, hash: u64, id: &[u8], death: Death) -> bool {
+        self.inner.read().versions(hash, id).is_some_and(|versions| versions.newest.kill(death))
     }
 
     /// The newest version that a reader at this sequence has to look at, visible or not.
-    pub(super) fn get(&self, id: &[u8], at: Sequence) -> Option<MemRow> {
-        self.inner.read().versions(self.hasher.hash_one(id), id)?.at(at).cloned()
+    pub(super) fn get(&self, hash: u64, id: &[u8], at: Sequence) -> Option<MemRow> {
+        self.inner.read().versions(hash, id)?.at(at).cloned()
     }
 
     /// See [`super::Memtable::page`].
