@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     format::names::log_name,
     memtable::MemRow,
     observe::event,
@@ -20,6 +20,13 @@ const AHEAD: usize = 2;
 
 /// Flushes the frozen memtable, if there is one. Returns whether there was.
 pub(crate) fn flush_frozen(shared: &Shared) -> Result<bool> {
+    match flush_once(shared) {
+        Err(error) if error.kind() == ErrorKind::NoSpace && shared.make_room() => flush_once(shared),
+        result => result,
+    }
+}
+
+fn flush_once(shared: &Shared) -> Result<bool> {
     let mut publisher = shared.publisher.lock();
     let view = shared.view();
     let Some(frozen) = &view.frozen else {

@@ -96,6 +96,39 @@ fn nobody_is_refused_for_a_record_that_never_came_to_be() {
     assert!(kinds.iter().all(|kind| matches!(kind, ErrorKind::Io | ErrorKind::Poisoned)), "{kinds:?}");
 }
 
+/// Simpler rule: a refusal is told as soon as it is known. Then who is told that a record exists does not find it.
+#[test]
+fn who_is_refused_for_a_record_finds_it() {
+    let (_disk, storage, db, docs) = database();
+    let (refused, wrote) = (Arc::new(Mutex::new(None)), docs.clone());
+    let of_writer = Arc::clone(&refused);
+    let batch = {
+        let mut batch = db.batch();
+        for number in 0..20_000 {
+            batch.insert(&wrote, format!("{number:05}"), &[1.0, 2.0]).unwrap();
+        }
+        batch
+    };
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let started = Arc::clone(&others);
+    let batch = Mutex::new(Some(batch));
+    storage.at_next_sync("log-", move || {
+        let batch = batch.lock().unwrap().take().unwrap();
+        started.lock().unwrap().push(std::thread::spawn(move || drop(batch.commit().unwrap())));
+        std::thread::sleep(Duration::from_millis(100));
+        let (docs, refused) = (wrote.clone(), Arc::clone(&of_writer));
+        started.lock().unwrap().push(std::thread::spawn(move || {
+            let kind = docs.insert("19999", &[3.0, 4.0]).unwrap_err().kind();
+            *refused.lock().unwrap() = Some((kind, docs.get("19999").unwrap().is_some()));
+        }));
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(())
+    });
+    docs.insert("first", &[0.0, 0.0]).unwrap();
+    std::mem::take(&mut *others.lock().unwrap()).into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(*refused.lock().unwrap(), Some((ErrorKind::AlreadyExists, true)));
+}
+
 #[test]
 fn writers_that_wait_share_one_sync() {
     let (_disk, storage, db, docs) = database();

@@ -15,18 +15,33 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Compactions that an inline writer does at most before its write returns.
 const INLINE_STEPS: usize = 64;
 
+/// What a thread does.
+type Body = dyn FnOnce() + Send;
+
 /// Starts the threads that flush, compact and remove files.
 pub(crate) fn start(shared: &Arc<Shared>, committer: &Arc<Committer>) -> Result<Vec<Worker>> {
-    let flusher = (Arc::clone(shared), Arc::clone(committer));
-    let compactor = Arc::clone(shared);
-    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        Worker::spawn(name, body).map_err(|source| Error::io(format_args!("start {name}"), source))
-    };
-    let flush = spawn("varvite-flush", Box::new(move || Alarm::guard(&flusher.0, "flush", || flush_loop(&flusher.0, &flusher.1))))?;
-    let compact = spawn("varvite-compact", Box::new(move || Alarm::guard(&compactor, "compaction", || compact_loop(&compactor))))?;
-    let remover = Arc::clone(shared);
-    let remove = spawn("varvite-remove", Box::new(move || Alarm::guard(&remover, "removals", || remove_loop(&remover))))?;
-    Ok(vec![flush, compact, remove])
+    let (flusher, writes) = (Arc::clone(shared), Arc::clone(committer));
+    let (compactor, remover) = (Arc::clone(shared), Arc::clone(shared));
+    let threads: [(&str, Box<Body>); 3] = [
+        ("varvite-flush", Box::new(move || Alarm::guard(&flusher, "flush", || flush_loop(&flusher, &writes)))),
+        ("varvite-compact", Box::new(move || Alarm::guard(&compactor, "compaction", || compact_loop(&compactor)))),
+        ("varvite-remove", Box::new(move || Alarm::guard(&remover, "removals", || remove_loop(&remover)))),
+    ];
+    let mut workers = Vec::new();
+    for (name, body) in threads {
+        match Worker::spawn(name, body) {
+            Ok(worker) => workers.push(worker),
+            Err(source) => {
+                // Those that run must not outlive the lock, which goes with this error.
+                shared.stop();
+                for worker in workers {
+                    worker.join();
+                }
+                return Err(Error::io(format_args!("start {name}"), source));
+            }
+        }
+    }
+    Ok(workers)
 }
 
 /// Stops writing if background work ends by a panic: without it writers would wait for ever for memory that nobody frees.

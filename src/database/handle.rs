@@ -241,9 +241,12 @@ impl Database {
     /// # Errors
     /// `NoSpace`, `Poisoned`, `Io`; `ReadOnly` on a read-only database.
     pub fn flush(&self) -> Result<()> {
-        let shared = &self.inner.writer()?.shared;
-        flush_all(shared)?;
-        shared.remove_garbage();
+        let writer = self.inner.writer()?;
+        flush_all(&writer.shared)?;
+        // After `close` the directory may be somebody else's.
+        if let Ok(_held) = writer.hold() {
+            writer.shared.remove_garbage();
+        }
         Ok(())
     }
 

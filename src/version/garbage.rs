@@ -7,37 +7,47 @@ use crate::{
 /// so a thread of its own does it where there are threads.
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
-    waiting: Mutex<Vec<String>>,
-    /// Names that nobody has tried to remove yet.
-    untried: AtomicUsize,
+    names: Mutex<Names>,
+    /// Names that nobody has finished trying to remove.
+    pending: AtomicUsize,
     /// Held while names are removed: who gets it knows that nobody is in the middle of one.
     turn: Mutex<()>,
 }
 
+#[derive(Debug, Default)]
+struct Names {
+    untried: Vec<String>,
+    /// Those that could not be removed.
+    stuck: Vec<String>,
+}
+
 impl Garbage {
     pub(super) fn add(&self, names: impl IntoIterator<Item = String>) {
-        let mut waiting = self.waiting.lock();
-        let before = waiting.len();
-        waiting.extend(names);
-        self.untried.fetch_add(waiting.len() - before, Ordering::Relaxed);
+        let mut all = self.names.lock();
+        let before = all.untried.len();
+        all.untried.extend(names);
+        self.pending.fetch_add(all.untried.len() - before, Ordering::Relaxed);
     }
 
     /// Adds a name whose removal was tried.
-    pub(super) fn add_tried(&self, name: String) {
-        self.waiting.lock().push(name);
+    pub(super) fn add_stuck(&self, name: String) {
+        self.names.lock().stuck.push(name);
     }
 
-    pub(super) fn has_untried(&self) -> bool {
-        self.untried.load(Ordering::Relaxed) > 0
+    /// Whether a removal would free something, or somebody is about it.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
     }
 
     /// Removes what can be removed, also of what could not be before. Returns the names of what stays.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Vec<String> {
         let _turn = self.turn.lock();
-        let mut names = std::mem::take(&mut *self.waiting.lock());
-        self.untried.store(0, Ordering::Relaxed);
+        let Names { untried, stuck: mut names } = std::mem::take(&mut *self.names.lock());
+        let tried = untried.len();
+        names.extend(untried);
         names.retain(|name| storage.remove(name).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound));
-        self.waiting.lock().extend_from_slice(&names);
+        self.names.lock().stuck.extend_from_slice(&names);
+        self.pending.fetch_sub(tried, Ordering::Relaxed);
         names
     }
 }
@@ -51,15 +61,15 @@ mod tests {
     fn what_is_gone_is_forgotten_and_what_stays_is_tried_again() {
         let (storage, garbage) = (Memory::new(), Garbage::default());
         storage.create("a").unwrap();
-        assert!(!garbage.has_untried());
+        assert!(!garbage.is_pending());
         // No storage removes what cannot be a name.
         garbage.add(["a".to_owned(), "never there".to_owned(), "not/a/name".to_owned()]);
-        assert!(garbage.has_untried());
+        assert!(garbage.is_pending());
         assert_eq!(garbage.remove(&storage), ["not/a/name"]);
-        assert!(storage.list().unwrap().is_empty() && !garbage.has_untried());
+        assert!(storage.list().unwrap().is_empty() && !garbage.is_pending());
         storage.create("b").unwrap();
-        garbage.add_tried("b".to_owned());
-        assert!(!garbage.has_untried());
+        garbage.add_stuck("b".to_owned());
+        assert!(!garbage.is_pending());
         assert_eq!(garbage.remove(&storage), ["not/a/name"]);
         assert!(storage.list().unwrap().is_empty());
     }

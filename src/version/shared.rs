@@ -181,7 +181,7 @@ impl Shared {
     /// Removes a file that no manifest names. What cannot be removed is tried again with the next publication, and no purge vouches for it.
     pub(crate) fn discard(&self, name: String) {
         if self.storage.remove(&name).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
-            self.garbage.add_tried(name);
+            self.garbage.add_stuck(name);
         }
     }
 
@@ -197,7 +197,16 @@ impl Shared {
 
     /// Whether there is work for [`Self::remove_garbage`] that it has not tried yet.
     pub(crate) fn has_garbage(&self) -> bool {
-        self.garbage.has_untried()
+        self.garbage.is_pending()
+    }
+
+    /// For whoever found the device full: whether there was something to remove, which is gone now.
+    pub(crate) fn make_room(&self) -> bool {
+        let pending = self.has_garbage();
+        if pending {
+            self.remove_garbage();
+        }
+        pending
     }
 
     /// Removes all that is to be removed, once nobody else is about it. The names of what cannot be.

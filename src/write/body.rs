@@ -40,7 +40,11 @@ impl Body {
 
     /// Adds an operation that `encode` makes of the source. Returns where it begins in the result.
     pub(super) fn compose(&mut self, encode: impl FnOnce(&[u8], &mut Vec<u8>)) -> usize {
-        let copied = self.copied.get_or_insert_with(|| self.source.get(..self.kept).unwrap_or_default().to_vec());
+        let copied = self.copied.get_or_insert_with(|| {
+            let mut copied = Vec::with_capacity(self.source.len());
+            copied.extend_from_slice(self.source.get(..self.kept).unwrap_or_default());
+            copied
+        });
         let at = copied.len();
         encode(&self.source, copied);
         at

@@ -30,6 +30,9 @@ pub(crate) struct Outcome {
 /// fraction of the sync that they would else wait for. Measured on two cores: without, or with four times as many, 8 writers get a seventh less done.
 const GATHERING_LOOKS: usize = if cfg!(any(shuttle, loom)) { 1 } else { 64 };
 
+/// And for how long, where other programs keep the processors busy.
+const GATHERING_MAX: Duration = Duration::from_micros(200);
+
 /// A batch that waits for its leader. Without a batch it asks for a sync only.
 struct Ticket {
     /// Taken by the leader.
@@ -152,10 +155,11 @@ impl Committer {
     /// The next group. Before a sync, those who were there a moment ago are worth a short wait: without it half of the writers would come back just
     /// too late every time, and wait for two syncs.
     fn gather(&self, synced: bool) -> Vec<Arc<Ticket>> {
+        let began = self.shared.clock().elapsed();
         let mut looks = if synced { GATHERING_LOOKS } else { 0 };
         loop {
             let mut queue = self.queue.lock();
-            if looks == 0 || queue.waiting.len() >= queue.company {
+            if looks == 0 || queue.waiting.len() >= queue.company || self.shared.clock().elapsed() - began > GATHERING_MAX {
                 return take_group(&mut queue.waiting);
             }
             drop(queue);
@@ -204,15 +208,14 @@ impl Committer {
         let must_sync = accepted.iter().any(|ticket| ticket.synced);
         let last = group.assign_sequences(writer.next_sequence);
         let logged = self.append(writer, &group, must_sync.then_some(last));
-        if logged.is_err() {
-            group.revert_all();
-        }
-        // Why they were refused may be a batch of this group: if that one fails, nothing is known of theirs.
-        for (ticket, error) in refused {
-            finish(ticket, Err(logged.as_ref().err().cloned().unwrap_or(error)));
-        }
         if logged.is_ok() {
             apply(shared, writer, &view, &group, last);
+        } else {
+            group.revert_all();
+        }
+        // Why they were refused may be a batch of this group: they find what it wrote, and if it failed, nothing is known of theirs.
+        for (ticket, error) in refused {
+            finish(ticket, Err(logged.as_ref().err().cloned().unwrap_or(error)));
         }
         writer.catalog = group.catalog;
         logged?;
@@ -229,6 +232,10 @@ impl Committer {
         let bodies = || group.batches.iter().map(|batch| (batch.sequence, batch.body.bytes())).filter(|(_, body)| !body.is_empty());
         if bodies().next().is_some() {
             let written = match writer.log.append(bodies()) {
+                Err(AppendError::NoSpace(_)) if shared.make_room() => writer.log.append(bodies()),
+                other => other,
+            };
+            let written = match written {
                 Err(AppendError::NoSpace(_)) if writer.spare.is_some() => {
                     shared.rotate(writer)?;
                     writer.log.append(bodies())
