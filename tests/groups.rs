@@ -24,7 +24,7 @@ use support::{
     machine::{open, options},
 };
 use varvite::{
-    Collection, Database, Durability, ErrorKind, Metric, Options,
+    Background, Collection, Database, Durability, ErrorKind, Metric, Options,
     io::simulated::{CrashPlan, SimulatedDisk},
 };
 
@@ -60,6 +60,24 @@ fn start_inserts_at_next_sync(storage: &Hooked, docs: &Collection, id: fn(u8) ->
         Ok(())
     });
     writers
+}
+
+/// Simpler rule: a file that is to be removed is as good as gone. Then a device that is full of such files is full.
+#[test]
+fn who_finds_no_space_first_frees_what_is_to_be_removed() {
+    let disk = SimulatedDisk::new(0x5EED_0011);
+    let storage = Hooked::new(Arc::new(disk.clone()));
+    let options = Options { memtable_bytes: 16 << 10, background: Background::Threads, ..options() };
+    let db = Database::open_on(Arc::new(storage.clone()), options).unwrap();
+    let docs = db.create_collection("docs", 2, Metric::L2).unwrap();
+    // Room for one log more than an idle database has, and for some small files.
+    disk.set_capacity(Some(disk.used() + (384 << 10)));
+    storage.slow_removals(Duration::from_millis(30));
+    for number in 0..600 {
+        docs.upsert(format!("{:02}", number % 50), &[number as f32, 1.0]).unwrap();
+    }
+    let stats = db.stats().unwrap();
+    assert!(stats.flushes >= 10 && stats.background_error.is_none(), "{stats:?}");
 }
 
 /// Simpler rule: only the leader learns that its sync failed. Then the others acknowledge what a power cut takes back.

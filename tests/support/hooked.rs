@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use varvite::io::{Environment, FileInfo, Lock, ReadFile, Storage, WriteFile};
@@ -19,6 +20,7 @@ pub struct Hooked {
     hooks: Hooks,
     /// How the names begin of files that cannot be removed.
     stuck: Arc<Mutex<Option<&'static str>>>,
+    removals_take: Arc<Mutex<Duration>>,
     environment: Environment,
 }
 
@@ -31,7 +33,7 @@ impl fmt::Debug for Hooked {
 impl Hooked {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
         let environment = inner.environment().clone();
-        Self { inner, hooks: Hooks::default(), stuck: Arc::default(), environment }
+        Self { inner, hooks: Hooks::default(), stuck: Arc::default(), removals_take: Arc::default(), environment }
     }
 
     /// One that says of itself to lie on a network file system.
@@ -54,6 +56,11 @@ impl Hooked {
     /// From now on no file with a name that begins like this can be removed.
     pub fn refuse_removals(&self, name: &'static str) {
         *self.stuck.lock().unwrap() = Some(name);
+    }
+
+    /// From now on a removal takes so long.
+    pub fn slow_removals(&self, time: Duration) {
+        *self.removals_take.lock().unwrap() = time;
     }
 
     /// Whether all hooks have run.
@@ -129,6 +136,8 @@ impl Storage for Hooked {
         if self.stuck.lock().unwrap().is_some_and(|stuck| name.starts_with(stuck)) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        let time = *self.removals_take.lock().unwrap();
+        std::thread::sleep(time);
         self.inner.remove(name)
     }
 
