@@ -30,6 +30,8 @@ use states::{Survivors, Window};
 const GENERATIONS: u64 = 3;
 /// Images of one generation.
 const STATES_MAX: usize = 250;
+/// What XFS says when its recovery meets a block of metadata of which the device wrote some sectors: EUCLEAN. It counts on whole blocks.
+const METADATA_TORN: &str = "cannot be mounted: Structure needs cleaning";
 /// What ext4 says of a superblock that does not have its checksum: EBADMSG.
 const SUPERBLOCK_TORN: &str = "cannot be mounted: Bad message";
 /// A mount or a session that takes so long hangs.
@@ -185,6 +187,7 @@ impl Generation<'_> {
                 Ok(_) => {}
                 // Its superblock is two sectors under one checksum, written in place.
                 Err(what) if survivors.is_torn() && what.contains(SUPERBLOCK_TORN) => self.count(&[("superblocks torn", 1)]),
+                Err(what) if survivors.is_torn() && what.contains(METADATA_TORN) => self.count(&[("metadata torn", 1)]),
                 Err(what) => {
                     let said = kernel_log();
                     let again = caught(|| Examiner::new(crash.image.bytes(), directory).examine(&crash));
