@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    error::{ErrorKind, Result},
+    error::Result,
     format::names::log_name,
     memtable::MemRow,
     observe::event,
@@ -20,10 +20,7 @@ const AHEAD: usize = 2;
 
 /// Flushes the frozen memtable, if there is one. Returns whether there was.
 pub(crate) fn flush_frozen(shared: &Shared) -> Result<bool> {
-    match flush_once(shared) {
-        Err(error) if error.kind() == ErrorKind::NoSpace && shared.make_room() => flush_once(shared),
-        result => result,
-    }
+    shared.with_room(|| flush_once(shared))
 }
 
 fn flush_once(shared: &Shared) -> Result<bool> {

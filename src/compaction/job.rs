@@ -24,10 +24,7 @@ pub(crate) struct Part {
 
 /// Runs a chosen compaction. `false` if what it chose is gone meanwhile. Damaged inputs are set aside, so that they stop no other work.
 pub(crate) fn run(shared: &Shared, choice: &Choice) -> Result<bool> {
-    match run_once(shared, choice) {
-        Err(error) if error.kind() == ErrorKind::NoSpace && shared.make_room() => run_once(shared, choice),
-        result => result,
-    }
+    shared.with_room(|| run_once(shared, choice))
 }
 
 fn run_once(shared: &Shared, choice: &Choice) -> Result<bool> {

@@ -169,9 +169,9 @@ impl Collection {
             let message = format!("{} ids do not match {} elements: each needs {dimension}", ids.len(), rows.len());
             return Err(Error::invalid(message));
         }
+        let mut seen = std::collections::HashSet::with_capacity(ids.len());
         let id_bytes = ids.iter().map(|id| id.as_ref().len()).sum();
         let mut batch = WriteBatch::with_capacity(ids.len(), id_bytes, rows.len());
-        let mut seen = std::collections::HashSet::with_capacity(ids.len());
         for (id, row) in ids.iter().zip(rows.chunks_exact(dimension)) {
             let id = id.as_ref();
             if !seen.insert(id) {

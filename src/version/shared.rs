@@ -209,6 +209,14 @@ impl Shared {
         pending
     }
 
+    /// Tries again what found the device full, if there was something to remove.
+    pub(crate) fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.make_room() => attempt(),
+            result => result,
+        }
+    }
+
     /// Removes all that is to be removed, once nobody else is about it. The names of what cannot be.
     pub(crate) fn remove_garbage(&self) -> Vec<String> {
         self.garbage.remove(&*self.storage)
@@ -451,4 +459,23 @@ pub(crate) struct Parts {
     pub(crate) view: View,
     pub(crate) next_file: FileNumber,
     pub(crate) next_segment: SegmentId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Space;
+
+    #[test]
+    fn what_a_flush_writes_is_no_pressure_and_files_near_their_bound_are() {
+        let pressure = |live, total| Space { live, total, memtable_bytes: 128 << 20 }.pressure();
+        // Nothing is live before the first flush is published.
+        assert!(pressure(0, 65 << 20) <= 0.0);
+        assert!(pressure(1000 << 20, (1600 + 64) << 20) <= 0.0);
+        assert!((0.4..0.6).contains(&pressure(1000 << 20, (1750 + 64) << 20)));
+        assert!(pressure(1000 << 20, (1900 + 65) << 20) >= 1.0);
+        // The bound is twice the live bytes and the budget, however little is live.
+        for live in [0, 1 << 20, 16 << 20, 1 << 30] {
+            assert!(pressure(live, 2 * live + (128 << 20)) >= 1.0, "{live}");
+        }
+    }
 }

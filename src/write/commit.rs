@@ -138,18 +138,22 @@ impl Committer {
         queue.waiting.push_back(Arc::clone(&ticket));
         let leads = !std::mem::replace(&mut queue.leading, true);
         drop(queue);
-        if !leads && let Answer::Result(result) = ticket.wait() {
-            return result;
+        if leads {
+            self.take_lead(synced);
         }
+        loop {
+            match ticket.wait() {
+                Answer::Result(result) => return result,
+                Answer::Lead => self.take_lead(synced),
+            }
+        }
+    }
+
+    /// Commits the next group, and hands the lead on. The writer that leads is the first in the queue, and with that in the group.
+    fn take_lead(&self, synced: bool) {
         let group = self.gather(synced);
-        let turn = Turn { committer: self, group: &group };
+        let _turn = Turn { committer: self, group: &group };
         self.lead(&group);
-        drop(turn);
-        match ticket.wait() {
-            Answer::Result(result) => result,
-            // It led, so it was the first of its group.
-            Answer::Lead => Err(Error::new(ErrorKind::Poisoned, "a writer was told to lead twice")),
-        }
     }
 
     /// The next group. Before a sync, those who were there a moment ago are worth a short wait: without it half of the writers would come back just
