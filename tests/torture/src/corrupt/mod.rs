@@ -87,14 +87,15 @@ impl Told {
 fn try_case(plan: &Plan, benches: &mut [Limits<'_>], case: u64, told: &mut Told) {
     match plan.work(case) {
         None => {}
-        Some(Work::Flip(at, name, part, bit)) => {
+        Some(Work::Flip(at, name, part, bit, apart)) => {
             for (index, offset) in (0..).zip(part) {
                 let mut bytes = benches[at].bench.subject.files[name].to_vec();
-                bytes[offset] ^= 1 << bit;
-                let what = format!("{name} byte {offset}, bit {bit}");
+                let flipped: Vec<usize> = (offset..bytes.len()).step_by(apart).collect();
+                flipped.iter().for_each(|offset| bytes[*offset] ^= 1 << bit);
+                let what = format!("{name} byte {offset} ({} of them), bit {bit}", flipped.len());
                 let saved = index == case % 64;
                 one(&benches[at], told, &what, &change(name, bytes), Some(&place(&benches[at].bench.subject.files, name, offset)), saved);
-                told.count(KINDS[0], 1);
+                told.count(KINDS[0], flipped.len() as u64);
             }
         }
         Some(Work::Cut(at, name, lengths)) => {

@@ -18,6 +18,8 @@ use super::fields::{Target, targets};
 const FRAMES: usize = 12_288;
 /// Bytes of a case of flips.
 const FLIPPED: usize = 64;
+/// Of the zeros that a log reserves behind its end, bits this far apart are flipped together.
+const APART: usize = 4096;
 /// Lengths of a case of cuts.
 const CUT: usize = 16;
 /// Of what is done to blocks and files.
@@ -25,8 +27,8 @@ const BLUNT: usize = 4;
 
 /// What a case does, to the database of an index.
 pub enum Work<'a> {
-    /// A bit of each of some bytes of a file.
-    Flip(usize, &'a str, Range<usize>, u32),
+    /// A bit of each of some bytes of a file, and with each the bits that lie a multiple of a number of bytes behind it.
+    Flip(usize, &'a str, Range<usize>, u32, usize),
     /// A file cut to each of some lengths.
     Cut(usize, &'a str, StepBy<Range<usize>>),
     Blunt(usize, &'a [Case]),
@@ -82,7 +84,8 @@ fn dealt<T>(by_part: BTreeMap<String, Vec<T>>) -> Vec<T> {
     all.into_iter().map(|(_, item)| item).collect()
 }
 
-/// Pieces of the files of all databases, first those that are not the zeros behind a log's end.
+/// Pieces of the files of all databases, first those that are not the zeros behind a log's end. Of those only what lies within [`APART`] of the
+/// end: what is further off is flipped with it, or twelve million changes would say again what one says.
 struct Flips {
     used: Vec<(usize, String, Range<usize>)>,
     void: Vec<(usize, String, Range<usize>)>,
@@ -96,9 +99,14 @@ impl Flips {
                 let places = Places::new(subject, name);
                 let end = |bytes: &[u8]| frames(bytes).last().map_or(FRAMES, |(_, end, _)| *end as usize);
                 let void = if name.starts_with("log-") { end(bytes) } else { bytes.len() };
-                for start in (0..bytes.len()).step_by(FLIPPED) {
-                    let piece = (at, name.clone(), start..(start + FLIPPED).min(bytes.len()));
-                    if start < void { used.entry(places.part(start)) } else { zeros.entry(name.clone()) }.or_default().push(piece);
+                for start in (0..void).step_by(FLIPPED) {
+                    let piece = (at, name.clone(), start..(start + FLIPPED).min(void));
+                    used.entry(places.part(start)).or_default().push(piece);
+                }
+                let near = (void + APART).min(bytes.len());
+                for start in (void..near).step_by(FLIPPED) {
+                    let piece = (at, name.clone(), start..(start + FLIPPED).min(near));
+                    zeros.entry(name.clone()).or_default().push(piece);
                 }
             }
         }
@@ -112,11 +120,13 @@ impl Flips {
     /// One bit of every byte of a piece, another one at the next visit.
     fn get(&self, number: u64) -> Option<Work<'_>> {
         let used = 8 * self.used.len() as u64;
-        let (pieces, number) = if number < used { (&self.used, number) } else { (&self.void, number - used) };
+        let alone = number < used;
+        let (pieces, number) = if alone { (&self.used, number) } else { (&self.void, number - used) };
         let count = pieces.len() as u64;
         let piece = number % count;
         let (at, name, part) = pieces.get(piece as usize).filter(|_| number < 8 * count)?;
-        Some(Work::Flip(*at, name, part.clone(), ((number / count + piece) % 8) as u32))
+        let bit = ((number / count + piece) % 8) as u32;
+        Some(Work::Flip(*at, name, part.clone(), bit, if alone { usize::MAX } else { APART }))
     }
 }
 
