@@ -60,6 +60,10 @@ pub enum ErrorKind {
     Poisoned,
     /// The database was closed.
     Closed,
+    /// The caller ended a search. Nothing was changed.
+    Cancelled,
+    /// A search took longer than its timeout. Allow more, or search among fewer records.
+    TimedOut,
     /// The operating system refused an operation.
     Io,
 }

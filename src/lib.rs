@@ -36,4 +36,5 @@ pub use dump::dump;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
 pub use read::{Row, Rows};
+pub use search::Search;
 pub use types::{Fields, Metadata, Metric, Payload, Record, Value};

@@ -3,7 +3,7 @@ use crate::{
     error::{Error, Result},
     options::Durability,
     read::{Row, Rows},
-    search::Neighbour,
+    search::{Neighbour, Search},
     sync::Arc,
     types::{Dimension, Fields, Metric},
     version::CollectionMeta,
@@ -244,6 +244,22 @@ impl Collection {
     /// As [`Collection::search`].
     pub fn search_many(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         self.snapshot().search_many(queries, k)
+    }
+
+    /// All records at most a distance away, exactly; nearest first, ties by ascending id. O(records × dimension).
+    ///
+    /// # Errors
+    /// As [`Collection::search`]; `InvalidArgument` for a NaN distance.
+    pub fn search_within(&self, query: &[f32], distance: f32) -> Result<Vec<Hit>> {
+        self.snapshot().search_within(query, distance)
+    }
+
+    /// What a [`Search`] asks for, for one or many queries, row-major, in one pass over the rows: the hits of each query in turn.
+    ///
+    /// # Errors
+    /// As [`Collection::search`]; `InvalidArgument` for a search that has no answer; `Cancelled` and `TimedOut` as it asks.
+    pub fn search_by(&self, search: &Search, queries: &[f32]) -> Result<Vec<Vec<Hit>>> {
+        self.snapshot().search_by(search, queries)
     }
 
     /// Loads many records without the log: they become segments, then appear at once, durably. Returns how many were loaded. Fastest with ids that

@@ -12,7 +12,7 @@ use crate::{
     compaction::Mode,
     error::{Error, ErrorKind, Result},
     flush::flush_all,
-    io::{Lock, Storage, executor::Worker, fs::Directory, memory::Memory},
+    io::{Clock, Lock, Storage, executor::Worker, fs::Directory, memory::Memory},
     options::{Background, Durability, Options},
     sync::{Arc, Look, Mutex},
     types::{Dimension, Metric},
@@ -344,6 +344,14 @@ impl Inner {
             Self::Writer(writer) => &writer.shared.options,
             Self::Reader(reader) => reader.options(),
         }
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        let storage = match self {
+            Self::Writer(writer) => &*writer.shared.storage,
+            Self::Reader(reader) => reader.storage(),
+        };
+        &storage.environment().clock
     }
 
     /// For whatever may write.

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     read::{Row, Rows, contains, get, get_many},
-    search::search,
+    search::{Search, search as nearest},
     sync::Arc,
     types::Metric,
     version::{CollectionMeta, Reading},
@@ -164,9 +164,24 @@ impl CollectionSnapshot {
     /// # Errors
     /// As [`CollectionSnapshot::search`].
     pub fn search_many(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
-        if k == 0 {
-            return Err(Error::invalid("k = 0 refused: ask for at least one neighbour"));
-        }
+        self.search_by(&Search::nearest(k), queries)
+    }
+
+    /// All records at most a distance away, exactly; nearest first, ties by ascending id.
+    ///
+    /// # Errors
+    /// As [`CollectionSnapshot::search`]; `InvalidArgument` for a NaN distance.
+    pub fn search_within(&self, query: &[f32], distance: f32) -> Result<Vec<Hit>> {
+        Ok(self.search_by(&Search::all().within(distance), query)?.pop().unwrap_or_default())
+    }
+
+    /// What a [`Search`] asks for, for one or many queries, row-major, in one pass over the rows: the hits of each query in turn. Every row is
+    /// compared; O(records × dimension) for each query.
+    ///
+    /// # Errors
+    /// As [`CollectionSnapshot::search`]; `InvalidArgument` for a search that has no answer; `Cancelled` and `TimedOut` as it asks.
+    pub fn search_by(&self, search: &Search, queries: &[f32]) -> Result<Vec<Vec<Hit>>> {
+        search.check()?;
         let dimension = self.meta.dimension.get();
         if queries.is_empty() || !queries.len().is_multiple_of(dimension) {
             return Err(Error::invalid(format!(
@@ -180,6 +195,6 @@ impl CollectionSnapshot {
         for query in &queries {
             check_vector(query, target)?;
         }
-        Ok(search(&self.reading, self.meta.id, &queries, k)?.into_iter().map(hits).collect())
+        Ok(nearest(&self.reading, self.meta.id, &queries, search, self.inner.clock())?.into_iter().map(hits).collect())
     }
 }

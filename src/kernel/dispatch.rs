@@ -1,13 +1,20 @@
 //! The one place that chooses an instruction set at run time.
 //!
-//! No intrinsics: the generic code of [`super::lanes`] is compiled once per set of target features, and the compiler vectorises it. None of the sets may fuse a
-//! multiplication with an addition (Rust never does so on its own), so they differ in speed only.
+//! Generic code is compiled once per set of target features. That of [`super::lanes`] has no intrinsics, the compiler vectorises it, and no set may fuse a
+//! multiplication with an addition there (Rust never does so on its own), so they differ in speed only.
 
-use super::lanes::{Lanes, Terms};
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::{
+    bound::QueryBound,
+    lanes::{Lanes, Terms},
+    sieve::{Sieve, Sums},
+    simd::{Portable, Simd},
+};
 
 /// An instruction set that this machine has; values can only be had from [`InstructionSet::detect`] and [`InstructionSet::available`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InstructionSet(Kind);
+pub(crate) struct InstructionSet(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -20,11 +27,11 @@ enum Kind {
 
 impl InstructionSet {
     /// The widest one of this machine.
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") {
             return Self(Kind::Avx512);
-        } else if is_x86_feature_detected!("avx2") {
+        } else if has_avx2() {
             return Self(Kind::Avx2);
         }
         Self(Kind::Portable)
@@ -32,49 +39,110 @@ impl InstructionSet {
 
     /// All that this machine has, so that each can be checked against the others.
     #[cfg(test)]
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut sets = vec![Self(Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
-            sets.extend(is_x86_feature_detected!("avx2").then_some(Self(Kind::Avx2)));
+            sets.extend(has_avx2().then_some(Self(Kind::Avx2)));
             sets.extend(is_x86_feature_detected!("avx512f").then_some(Self(Kind::Avx512)));
         }
         sets
     }
 
-    /// The sums of one row, see [`super::lanes::sums`].
-    #[inline]
-    pub(super) fn sums<T: Terms>(self, query: &[Lanes], row: &[f32]) -> T::Sums {
+    /// Elements of a register of the kernels of [`super::blocks`].
+    pub(super) fn lanes(self) -> usize {
         match self.0 {
-            Kind::Portable => portable::sums::<T>(query, row),
-            // SAFETY: a value of this kind exists only after the feature was detected.
+            Kind::Portable => <Portable as Simd>::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::sums::<T>(query, row) },
-            // SAFETY: as above.
+            Kind::Avx2 => <Avx2 as Simd>::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { avx512::sums::<T>(query, row) },
+            Kind::Avx512 => <Avx512 as Simd>::LANES,
         }
     }
 }
 
-/// The kernel, compiled for the target's baseline or for a set of features. Never inlined, and it returns lanes, not their sum: what the
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Calls the function of a name that was compiled for a set.
+macro_rules! on {
+    ($set:expr, $function:ident $(::<$terms:ident>)? ($($argument:expr),*)) => {
+        match $set.0 {
+            Kind::Portable => portable::$function $(::<$terms>)? ($($argument),*),
+            // SAFETY: a value of this kind exists only after the features were detected.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { avx2::$function $(::<$terms>)? ($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { avx512::$function $(::<$terms>)? ($($argument),*) },
+        }
+    };
+}
+
+impl InstructionSet {
+    /// The canonical sums of one row, see [`super::lanes::sums`].
+    #[inline]
+    pub(super) fn sums<T: Terms>(self, query: &[Lanes], row: &[f32]) -> T::Sums {
+        on!(self, sums::<T>(query, row))
+    }
+
+    /// See [`Sieve::begin`].
+    pub(super) fn begin(self, sieve: &Sieve, rows: &[&[f32]], into: &mut Sums) {
+        on!(self, begin(sieve, rows, into));
+    }
+
+    /// See [`Sieve::panel`].
+    pub(super) fn panel(self, sieve: &Sieve, number: usize, rows: &[&[f32]], into: &mut Sums) {
+        on!(self, panel(sieve, number, rows, into));
+    }
+
+    /// See [`QueryBound::first_within`].
+    pub(super) fn first_within(self, bound: &QueryBound, threshold: f32, sums: &[f32], of_rows: &[f32], from: usize) -> Option<usize> {
+        on!(self, first_within(bound, threshold, sums, of_rows, from))
+    }
+}
+
+/// The bodies, compiled for the target's baseline or for a set of features. `sums` is never inlined, and it returns lanes, not their sum: what the
 /// compiler does with the result afterwards must not disturb the way it vectorises the loop.
 macro_rules! compiled {
-    ($set:ident $(, $feature:literal)?) => {
+    ($set:ident, $simd:ty, ($($rows:literal),*) $(, $features:literal)?) => {
         mod $set {
-            use super::super::lanes::{self, Lanes, Terms};
+            use super::super::{
+                bound::QueryBound,
+                lanes::{self, Lanes, Terms},
+                sieve::{self, Sieve, Sums},
+                simd,
+            };
 
             #[inline(never)]
-            $(#[target_feature(enable = $feature)])?
+            $(#[target_feature(enable = $features)])?
             pub(super) fn sums<T: Terms>(query: &[Lanes], row: &[f32]) -> T::Sums {
                 lanes::sums::<T>(query, row)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn begin(sieve: &Sieve, rows: &[&[f32]], into: &mut Sums) {
+                sieve::begin::<$simd>(sieve, rows, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn panel(sieve: &Sieve, number: usize, rows: &[&[f32]], into: &mut Sums) {
+                sieve::panel::<$simd, $($rows),*>(sieve, number, rows, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn first_within(bound: &QueryBound, threshold: f32, sums: &[f32], of_rows: &[f32], from: usize) -> Option<usize> {
+                bound.first_within(threshold, sums, of_rows, from)
             }
         }
     };
 }
 
-compiled!(portable);
+// With the rows of a tile for panels of up to two queries, four, and six.
+compiled!(portable, simd::Portable, (2, 1, 1));
 #[cfg(target_arch = "x86_64")]
-compiled!(avx2, "avx2");
+compiled!(avx2, simd::Avx2, (4, 2, 1), "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compiled!(avx512, "avx512f");
+compiled!(avx512, simd::Avx512, (8, 6, 4), "avx512f");

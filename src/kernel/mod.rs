@@ -1,9 +1,18 @@
-//! Distances, computed one way everywhere: the same bits on every machine, instruction set and segmentation.
+//! Distances. The canonical score is computed one way everywhere, the same bits on every machine, instruction set and segmentation; a [`Sieve`] tells
+//! faster which rows need not be scored.
 //!
-//! [`lanes`] holds the one generic body, [`dispatch`] compiles it for several instruction sets and chooses one, [`Scorer`] makes scores of its sums.
+//! [`lanes`] holds the one generic body of canonical sums, [`blocks`] those of approximate sums of many rows and queries, over the registers of
+//! [`simd`]; [`dispatch`] compiles both for several instruction sets and chooses one. [`Scorer`] makes scores of canonical sums, [`bound`] says what
+//! they are at least, given approximate ones.
 
+mod blocks;
+mod bound;
 mod dispatch;
 mod lanes;
 mod scorer;
+mod sieve;
+mod simd;
 
+pub(crate) use dispatch::InstructionSet;
 pub(crate) use scorer::Scorer;
+pub(crate) use sieve::{Sieve, Sums};

@@ -1,81 +1,287 @@
-use super::{Neighbour, TopK};
+use std::ops::Range;
+
+use super::{Neighbour, Search, TopK, request::Limits, threshold::Threshold};
 use crate::{
-    error::Result,
-    io::bytes::as_f32s,
-    kernel::Scorer,
-    segment::KillSet,
-    types::{CollectionId, Sequence},
-    version::{LiveSegment, Reading},
+    error::{Error, ErrorKind, Result},
+    io::{Clock, bytes::as_f32s, executor::Worker},
+    kernel::{InstructionSet, Scorer, Sieve, Sums},
+    memtable::{MemRow, Memtable},
+    segment::{KillSet, RowBytes},
+    sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering},
+    types::CollectionId,
+    version::{Found, LiveSegment, Reading},
 };
 
-/// Bytes of rows that all queries pass over before the next: about half of a core's second-level cache.
-const BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of a segment's rows that one thread takes at a time. Of copied files each is a buffer of its own.
+const PIECE_BYTES: usize = 2 << 20;
+/// Rows of a memtable, or ids, likewise.
+const PIECE_ROWS: usize = 1024;
+/// Pieces that are worth a thread.
+const PIECES_PER_THREAD: usize = 2;
 
-/// The k nearest records of each query, exactly: every visible row is scored canonically.
+/// The nearest records of each query, exactly.
 ///
-/// Visibility comes first: a row counts only after its kill set and pending kills were asked, so that stale copies near a query never push
-/// a true neighbour out.
-pub(crate) fn search(reading: &Reading, collection: CollectionId, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Neighbour>>> {
+/// A row counts only after its kill set, pending kills and memtables were asked, so that stale copies near a query never push a true neighbour out.
+/// The sieve drops rows whose canonical scores are proven greater than the threshold; all others are scored canonically. Which those are depends on
+/// threads, batches, segments and instruction sets; the answer does not.
+pub(crate) fn search(
+    reading: &Reading,
+    collection: CollectionId,
+    queries: &[&[f32]],
+    request: &Search,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Vec<Neighbour>>> {
     let meta = reading.meta(collection)?;
-    let mut scan = Scan {
-        searches: queries.iter().map(|query| (Scorer::new(meta.metric, query), TopK::new(k))).collect(),
-        dimension: meta.dimension.get(),
-        stride: meta.dimension.stride(),
+    let task = Arc::new(Task {
+        sieve: Sieve::new(meta.metric, queries, InstructionSet::detect()),
+        scorers: queries.iter().map(|query| Scorer::new(meta.metric, query)).collect(),
+        thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
+        pieces: pieces(reading, collection, request),
+        next: AtomicUsize::new(0),
+        limits: Limits::new(request, &**clock),
+        found: Mutex::new(Vec::new()),
+        failure: Mutex::new(None),
+        failed: AtomicBool::new(false),
+        reading: reading.clone(),
+        collection,
+        request: request.clone(),
+        clock: Arc::clone(clock),
+    });
+    let helpers = request.threads.min(task.pieces.len() / PIECES_PER_THREAD).saturating_sub(1);
+    let helper = |_| {
+        let task = Arc::clone(&task);
+        // Without it, the others do its part.
+        Worker::spawn("varvite-search", move || task.work()).ok()
     };
-    for memtable in reading.view.memtables() {
-        let mut result = Ok(());
-        memtable.scan(collection, reading.sequence, |row| {
-            if result.is_ok() {
-                result = scan.row(row.vector(), || Ok(row.id().to_vec()));
+    let helpers: Vec<Worker> = (0..helpers).map_while(helper).collect();
+    let threads = helpers.len() + 1;
+    task.work();
+    for helper in helpers {
+        // One that panicked is missed in the answer.
+        let _ended = helper.join();
+    }
+    task.answer(threads)
+}
+
+/// One search, shared by its threads.
+struct Task {
+    reading: Reading,
+    collection: CollectionId,
+    request: Search,
+    clock: Arc<dyn Clock>,
+    sieve: Sieve,
+    scorers: Vec<Scorer>,
+    thresholds: Vec<Threshold>,
+    pieces: Vec<Piece>,
+    /// The first piece that nobody has taken.
+    next: AtomicUsize,
+    limits: Limits,
+    /// Whether a thread failed: the others need not go on.
+    failed: AtomicBool,
+    /// What the threads found, each when there was no piece left.
+    found: Mutex<Vec<Vec<TopK>>>,
+    /// The first failure of any.
+    failure: Mutex<Option<Error>>,
+}
+
+/// What one thread takes at a time.
+enum Piece {
+    /// A share of the rows of a memtable: some in turns, in the order of arrival.
+    Memtable {
+        memtable: Arc<Memtable>,
+        share: usize,
+        shares: usize,
+    },
+    Segment {
+        live: Arc<LiveSegment>,
+        kills: Arc<KillSet>,
+        rows: Range<u32>,
+    },
+    /// Some of the ids that are searched among.
+    Ids(Range<usize>),
+}
+
+fn pieces(reading: &Reading, collection: CollectionId, request: &Search) -> Vec<Piece> {
+    if let Some(ids) = &request.among {
+        return (0..ids.len()).step_by(PIECE_ROWS).map(|start| Piece::Ids(start..(start + PIECE_ROWS).min(ids.len()))).collect();
+    }
+    let memtables = reading.view.memtables().flat_map(|memtable| {
+        // Each thread gets several, so that all end together.
+        let shares = (memtable.bytes() / PIECE_BYTES).clamp(1, 4 * request.threads.max(1));
+        (0..shares).map(move |share| Piece::Memtable { memtable: Arc::clone(memtable), share, shares })
+    });
+    let segments = reading.version(collection).into_iter().flat_map(|version| version.segments());
+    memtables.chain(segments.flat_map(|live| segment_pieces(live, reading))).collect()
+}
+
+fn segment_pieces(live: &Arc<LiveSegment>, reading: &Reading) -> Vec<Piece> {
+    let dead = live.pending.dead_at(reading.sequence);
+    let kills = if dead.is_empty() { Arc::clone(&live.kills) } else { Arc::new(live.kills.union(dead)) };
+    let (rows, stride) = (live.segment.rows(), live.segment.dimension().stride());
+    let rows_per_piece = (PIECE_BYTES / stride).max(1) as u32;
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while start < rows {
+        let last = start.saturating_add(rows_per_piece - 1).min(rows - 1);
+        // Rows that share a checksum are read together.
+        let end = live.segment.group_of(last).end;
+        pieces.push(Piece::Segment { live: Arc::clone(live), kills: Arc::clone(&kills), rows: start..end });
+        start = end;
+    }
+    pieces
+}
+
+impl Task {
+    /// Does pieces until none is left.
+    fn work(&self) {
+        let mut scan = Scan { task: self, tops: self.scorers.iter().map(|_| TopK::new(self.request.k)).collect(), sums: Sums::default() };
+        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)).filter(|_| !self.failed.load(Ordering::Relaxed))
+        {
+            if let Err(error) = scan.piece(piece) {
+                self.failure.lock().get_or_insert(error);
+                self.failed.store(true, Ordering::Relaxed);
+            }
+        }
+        self.found.lock().push(scan.tops);
+    }
+
+    fn answer(&self, threads: usize) -> Result<Vec<Vec<Neighbour>>> {
+        if let Some(failure) = self.failure.lock().take() {
+            return Err(failure);
+        }
+        let mut found = std::mem::take(&mut *self.found.lock());
+        if found.len() < threads {
+            return Err(Error::new(ErrorKind::Io, "a thread of the search ended before its work was done"));
+        }
+        let mut all = found.pop().unwrap_or_default();
+        for tops in found {
+            all.iter_mut().zip(tops).for_each(|(all, top)| all.merge(top));
+        }
+        Ok(all.into_iter().map(TopK::into_sorted).collect())
+    }
+}
+
+/// Keeps the vector of a row that was looked up.
+enum Held {
+    Memtable(MemRow),
+    Segment(RowBytes),
+}
+
+impl Held {
+    fn new(found: Found) -> Result<Self> {
+        Ok(match found {
+            Found::Memtable(row) => Self::Memtable(row),
+            Found::Segment(live, row) => Self::Segment(live.segment.row(row)?),
+        })
+    }
+
+    fn vector(&self) -> &[f32] {
+        match self {
+            Self::Memtable(row) => row.vector(),
+            Self::Segment(row) => row,
+        }
+    }
+}
+
+struct Scan<'a> {
+    task: &'a Task,
+    tops: Vec<TopK>,
+    sums: Sums,
+}
+
+impl Scan<'_> {
+    fn piece(&mut self, piece: &Piece) -> Result<()> {
+        match piece {
+            Piece::Memtable { memtable, share, shares } => self.memtable(memtable, *share, *shares),
+            Piece::Segment { live, kills, rows } => self.segment(live, kills, rows.clone()),
+            Piece::Ids(range) => {
+                let ids = self.task.request.among.as_deref().and_then(|ids| ids.get(range.clone())).unwrap_or_default();
+                self.ids(ids)
+            }
+        }
+    }
+
+    fn ids(&mut self, ids: &[Box<[u8]>]) -> Result<()> {
+        let Task { reading, collection, .. } = self.task;
+        let (mut held, mut names) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+        for ids in ids.chunks(Reading::LOOK_AHEAD) {
+            let asked: Vec<(CollectionId, &[u8])> = ids.iter().map(|id| (*collection, &**id)).collect();
+            for (found, id) in reading.find_many(&asked).into_iter().zip(ids) {
+                let Some(found) = found? else { continue };
+                held.push(Held::new(found)?);
+                names.push(id);
+            }
+        }
+        let vectors: Vec<&[f32]> = held.iter().map(Held::vector).collect();
+        self.rows(&vectors, |index| Ok(names.get(index).map(|id| id.to_vec()).unwrap_or_default()))
+    }
+
+    fn memtable(&mut self, memtable: &Memtable, share: usize, shares: usize) -> Result<()> {
+        let (mut rows, mut number, mut result) = (Vec::with_capacity(PIECE_ROWS), 0, Ok(()));
+        memtable.scan(self.task.collection, self.task.reading.sequence, |row| {
+            if number / PIECE_ROWS % shares == share {
+                rows.push(row.clone());
+            }
+            number += 1;
+            if rows.len() == PIECE_ROWS {
+                if result.is_ok() {
+                    result = self.memtable_rows(&rows);
+                }
+                rows.clear();
             }
         });
-        result?;
-    }
-    for live in reading.version(collection).iter().flat_map(|version| version.segments()) {
-        scan.segment(live, reading.sequence)?;
-    }
-    Ok(scan.searches.into_iter().map(|(_, top)| top.into_sorted()).collect())
-}
-
-struct Scan {
-    searches: Vec<(Scorer, TopK)>,
-    dimension: usize,
-    /// Bytes from row to row in a segment.
-    stride: usize,
-}
-
-impl Scan {
-    fn row(&mut self, vector: &[f32], id: impl Fn() -> Result<Vec<u8>>) -> Result<()> {
-        self.searches.iter_mut().try_for_each(|(scorer, top)| top.push(scorer.score(vector), &id).map(drop))
+        result.and_then(|()| self.memtable_rows(&rows))
     }
 
-    fn segment(&mut self, live: &LiveSegment, at: Sequence) -> Result<()> {
-        let dead = live.pending.dead_at(at);
-        let merged = if dead.is_empty() { None } else { Some(live.kills.union(dead)) };
-        let kills: &KillSet = merged.as_ref().unwrap_or(&live.kills);
-        let rows_per_block = (BLOCK_BYTES / self.stride).max(1) as u32;
+    fn memtable_rows(&mut self, rows: &[MemRow]) -> Result<()> {
+        let vectors: Vec<&[f32]> = rows.iter().map(MemRow::vector).collect();
+        self.rows(&vectors, |index| Ok(rows.get(index).map(|row| row.id().to_vec()).unwrap_or_default()))
+    }
+
+    fn segment(&mut self, live: &LiveSegment, kills: &KillSet, rows: Range<u32>) -> Result<()> {
+        let dimension = live.segment.dimension();
+        let block = live.segment.row_run(rows.clone())?;
+        let strides = as_f32s(&block).unwrap_or_default().chunks(dimension.stride() / size_of::<f32>());
+        let vectors = strides.map(|row| row.get(..dimension.get()).unwrap_or_default());
+        let (numbers, vectors): (Vec<u32>, Vec<&[f32]>) = rows.zip(vectors).filter(|(row, _)| !kills.contains(*row)).unzip();
+        self.rows(&vectors, |index| {
+            let mut id = Vec::new();
+            live.segment.id_of(numbers.get(index).copied().unwrap_or_default(), &mut id)?;
+            Ok(id)
+        })
+    }
+
+    /// Visible rows of the queries' dimension, whose ids are asked for by their places.
+    fn rows(&mut self, rows: &[&[f32]], id: impl Fn(usize) -> Result<Vec<u8>>) -> Result<()> {
+        let Self { task, tops, sums } = self;
         let mut start = 0;
-        while start < live.segment.rows() {
-            let last = start.saturating_add(rows_per_block - 1).min(live.segment.rows() - 1);
-            let end = live.segment.group_of(last).end;
-            let block = live.segment.row_run(start..end)?;
-            self.block(live, kills, start..end, &block)?;
-            start = end;
+        for block in rows.chunks(task.sieve.block_rows()) {
+            task.limits.check(&*task.clock)?;
+            task.sieve.begin(block, sums);
+            for (panel, queries) in task.sieve.panels().enumerate() {
+                task.sieve.panel((panel, &queries), block, sums);
+                for query in queries {
+                    let Some(top) = tops.get_mut(query) else { continue };
+                    task.score(query, top, block, sums, |row| id(start + row))?;
+                }
+            }
+            start += block.len();
         }
         Ok(())
     }
+}
 
-    fn block(&mut self, live: &LiveSegment, kills: &KillSet, rows: std::ops::Range<u32>, block: &[u8]) -> Result<()> {
-        let elements = as_f32s(block).unwrap_or_default();
-        for (scorer, top) in &mut self.searches {
-            let vectors = elements.chunks(self.stride / 4).map(|row| row.get(..self.dimension).unwrap_or_default());
-            for (row, vector) in rows.clone().zip(vectors).filter(|(row, _)| !kills.contains(*row)) {
-                let score = scorer.score(vector);
-                top.push(score, || {
-                    let mut id = Vec::new();
-                    live.segment.id_of(row, &mut id)?;
-                    Ok(id)
-                })?;
+impl Task {
+    /// Scores the rows of a block that the sieve leaves.
+    fn score(&self, query: usize, top: &mut TopK, block: &[&[f32]], sums: &Sums, id: impl Fn(usize) -> Result<Vec<u8>>) -> Result<()> {
+        let (Some(scorer), Some(threshold)) = (self.scorers.get(query), self.thresholds.get(query)) else { return Ok(()) };
+        let mut from = 0;
+        while let Some(row) = self.sieve.first_within(query, threshold.get(), sums, from) {
+            from = row + 1;
+            let score = scorer.score(block.get(row).copied().unwrap_or_default());
+            let far = self.request.within.is_some_and(|distance| score.is_nan() || score > distance);
+            if !far && top.push(score, || id(row))? {
+                threshold.lower_to(top.threshold());
             }
         }
         Ok(())

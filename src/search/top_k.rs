@@ -46,6 +46,19 @@ impl TopK {
         Ok(nearer)
     }
 
+    /// The score that the next row must not exceed; NaN, which none does, while rows are missing.
+    pub(crate) fn threshold(&self) -> f32 {
+        self.nearest.peek().filter(|_| self.is_full()).map_or(f32::NAN, |farthest| farthest.score)
+    }
+
+    /// Offers the rows kept by another one.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for neighbour in other.nearest {
+            // No error: nothing is read.
+            let _kept = self.push(neighbour.score, || Ok(neighbour.id));
+        }
+    }
+
     /// The rows kept, nearest first.
     pub(crate) fn into_sorted(self) -> Vec<Neighbour> {
         self.nearest.into_sorted_vec()
