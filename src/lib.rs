@@ -34,7 +34,8 @@ pub use database::{
 };
 pub use dump::dump;
 pub use error::{Error, ErrorKind, Result};
+pub use kernel::Instructions;
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
 pub use read::{Row, Rows};
-pub use search::Search;
+pub use search::{Explanation, Search};
 pub use types::{Fields, Metadata, Metric, Payload, Record, Value};

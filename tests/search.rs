@@ -23,7 +23,7 @@ use std::{
 };
 
 use support::{Random, reading::canonical_score};
-use varvite::{Background, Collection, Database, DuplicatePolicy, ErrorKind, Fields, Hit, Metric, Options, ReadMode, Search};
+use varvite::{Background, Collection, Database, DuplicatePolicy, ErrorKind, Fields, Hit, Instructions, Metric, Options, ReadMode, Search};
 
 type Model = BTreeMap<Vec<u8>, Vec<f32>>;
 type Answer = Vec<(Vec<u8>, u32)>;
@@ -176,12 +176,16 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
                 let alone = docs.search(&queries[..dimension], k).unwrap();
                 assert_eq!(bits(alone), expected(&sorted[0], k, |_, _| true), "{context}, alone, k = {k}");
             }
+            for instructions in Instructions::available() {
+                let hits = docs.search_by(&Search::nearest(10).instructions(instructions), &queries).unwrap().remove(1);
+                assert_eq!(bits(hits), expected(&sorted[1], 10, |_, _| true), "{context}, {instructions:?}");
+            }
             limits(&docs, &queries, &sorted, &model, &context);
         }
     }
 }
 
-/// A greatest distance, a choice of ids, and both.
+/// A greatest distance, a choice of ids or ordinals, and all of them.
 fn limits(docs: &Collection, queries: &[f32], sorted: &[Vec<(f32, Vec<u8>)>], model: &Model, context: &str) {
     let chosen: Vec<Vec<u8>> = model.keys().step_by(5).cloned().chain([b"nobody".to_vec()]).collect();
     let chosen_twice = || chosen.iter().chain(&chosen[..3]);
@@ -198,8 +202,20 @@ fn limits(docs: &Collection, queries: &[f32], sorted: &[Vec<(f32, Vec<u8>)>], mo
         assert_eq!(bits(hits), expected(sorted, 20, |_, id| chosen.iter().any(|chosen| chosen == id)), "{context}, among");
         let both = Search::all().among(chosen_twice()).within(middle).threads(2);
         let hits = docs.search_by(&both, query).unwrap().remove(0);
-        let keep = |score: f32, id: &[u8]| within(score) && chosen.iter().any(|chosen| chosen == id);
+        let is_chosen = |id: &[u8]| chosen.iter().any(|chosen| chosen == id);
+        let keep = |score: f32, id: &[u8]| within(score) && is_chosen(id);
         assert_eq!(bits(hits), expected(sorted, usize::MAX, keep), "{context}, among and within");
+        // Few of each piece, and most of it.
+        for (share, is_marked) in [(40, true), (40, false), (2, true)] {
+            let ordinal = |id: &[u8]| docs.get(id).unwrap().unwrap().ordinal().unwrap();
+            let marked: Vec<u64> = model.keys().map(|id| ordinal(id)).filter(|ordinal| (ordinal % share == 0) == is_marked).collect();
+            let keep = |id: &[u8]| marked.contains(&ordinal(id));
+            let search = Search::nearest(30).among_ordinals(marked.iter().copied().chain([u64::MAX]));
+            let hits = docs.search_by(&search, query).unwrap().remove(0);
+            assert_eq!(bits(hits), expected(sorted, 30, |_, id| keep(id)), "{context}, among ordinals");
+            let hits = docs.search_by(&search.among(chosen_twice()), query).unwrap().remove(0);
+            assert_eq!(bits(hits), expected(sorted, 30, |_, id| keep(id) && is_chosen(id)), "{context}, among ordinals and ids");
+        }
     }
 }
 
@@ -226,6 +242,24 @@ fn threads_agree_on_more_than_each_of_them_holds() {
             assert_eq!(docs.search_by(&Search::nearest(100).threads(threads), &queries).unwrap(), alone, "{metric}, {threads} threads");
         }
     }
+}
+
+/// What is told of a search is what was done, and most rows are ruled out by their bounds.
+#[test]
+fn an_explanation_counts_rows_bytes_and_scores() {
+    let (_db, docs) = large(Metric::Cosine);
+    let queries = uniform(&mut Random(6), 256 * 3);
+    for threads in [1, 2] {
+        let (hits, explained) = docs.explain(&Search::nearest(10).threads(threads), &queries).unwrap();
+        assert_eq!(hits, docs.search_by(&Search::nearest(10), &queries).unwrap());
+        assert_eq!((explained.queries, explained.rows, explained.bytes, explained.threads), (3, 24_000, 24_000 * 1024, threads));
+        assert!((30..3 * 24_000 / 100).contains(&explained.scored), "{explained:?}");
+        assert!((30..=explained.scored).contains(&explained.kept), "{explained:?}");
+        assert_eq!(explained.instructions, Instructions::widest());
+    }
+    let (_, explained) =
+        docs.explain(&Search::nearest(10).among(["00001", "00002"]).instructions(Instructions::Portable), &queries).unwrap();
+    assert_eq!((explained.rows, explained.scored, explained.kept, explained.instructions), (2, 6, 6, Instructions::Portable));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use crate::{
     error::{Error, Result},
     options::Durability,
     read::{Row, Rows},
-    search::{Neighbour, Search},
+    search::{Explanation, Neighbour, Search},
     sync::Arc,
     types::{Dimension, Fields, Metric},
     version::CollectionMeta,
@@ -260,6 +260,14 @@ impl Collection {
     /// As [`Collection::search`]; `InvalidArgument` for a search that has no answer; `Cancelled` and `TimedOut` as it asks.
     pub fn search_by(&self, search: &Search, queries: &[f32]) -> Result<Vec<Vec<Hit>>> {
         self.snapshot().search_by(search, queries)
+    }
+
+    /// [`Collection::search_by`], and how it came to its answer.
+    ///
+    /// # Errors
+    /// As [`Collection::search_by`].
+    pub fn explain(&self, search: &Search, queries: &[f32]) -> Result<(Vec<Vec<Hit>>, Explanation)> {
+        self.snapshot().explain(search, queries)
     }
 
     /// Loads many records without the log: they become segments, then appear at once, durably. Returns how many were loaded. Fastest with ids that

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     read::{Row, Rows, contains, get, get_many},
-    search::{Search, search as nearest},
+    search::{Explanation, Search, search as nearest},
     sync::Arc,
     types::Metric,
     version::{CollectionMeta, Reading},
@@ -181,6 +181,14 @@ impl CollectionSnapshot {
     /// # Errors
     /// As [`CollectionSnapshot::search`]; `InvalidArgument` for a search that has no answer; `Cancelled` and `TimedOut` as it asks.
     pub fn search_by(&self, search: &Search, queries: &[f32]) -> Result<Vec<Vec<Hit>>> {
+        Ok(self.explain(search, queries)?.0)
+    }
+
+    /// [`CollectionSnapshot::search_by`], and how it came to its answer.
+    ///
+    /// # Errors
+    /// As [`CollectionSnapshot::search_by`].
+    pub fn explain(&self, search: &Search, queries: &[f32]) -> Result<(Vec<Vec<Hit>>, Explanation)> {
         search.check()?;
         let dimension = self.meta.dimension.get();
         if queries.is_empty() || !queries.len().is_multiple_of(dimension) {
@@ -195,6 +203,7 @@ impl CollectionSnapshot {
         for query in &queries {
             check_vector(query, target)?;
         }
-        Ok(nearest(&self.reading, self.meta.id, &queries, search, self.inner.clock())?.into_iter().map(hits).collect())
+        let (found, explanation) = nearest(&self.reading, self.meta.id, &queries, search, self.inner.clock())?;
+        Ok((found.into_iter().map(hits).collect(), explanation))
     }
 }

@@ -12,71 +12,101 @@ use super::{
     simd::{Portable, Simd},
 };
 
-/// An instruction set that this machine has; values can only be had from [`InstructionSet::detect`] and [`InstructionSet::available`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InstructionSet(Kind);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+/// Instruction sets that there are kernels for, the narrowest first.
+///
+/// ```
+/// use varvite::Instructions;
+/// assert!(Instructions::available().contains(&Instructions::Portable));
+/// assert_eq!(Instructions::available().last(), Some(&Instructions::widest()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Instructions {
+    /// What every processor of the target has.
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    /// AVX2 with FMA, on x86-64.
     Avx2,
-    #[cfg(target_arch = "x86_64")]
+    /// AVX-512 F, on x86-64.
     Avx512,
 }
+
+impl Instructions {
+    /// Those that this machine has, the narrowest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "other processors have one set")]
+        let mut sets = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            sets.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self::Avx2));
+            sets.extend(is_x86_feature_detected!("avx512f").then_some(Self::Avx512));
+        }
+        sets
+    }
+
+    /// The widest one of this machine.
+    #[must_use]
+    pub fn widest() -> Self {
+        InstructionSet::detect().0
+    }
+}
+
+/// An instruction set that this machine has: no other value can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InstructionSet(Instructions);
 
 impl InstructionSet {
     /// The widest one of this machine.
     pub(crate) fn detect() -> Self {
+        Self::up_to(Instructions::Avx512)
+    }
+
+    /// The widest one of this machine up to another one.
+    pub(crate) fn up_to(widest: Instructions) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            return Self(Kind::Avx512);
-        } else if has_avx2() {
-            return Self(Kind::Avx2);
+        if widest >= Instructions::Avx512 && is_x86_feature_detected!("avx512f") {
+            return Self(Instructions::Avx512);
+        } else if widest >= Instructions::Avx2 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Self(Instructions::Avx2);
         }
-        Self(Kind::Portable)
+        let _portable_whatever = widest;
+        Self(Instructions::Portable)
     }
 
     /// All that this machine has, so that each can be checked against the others.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
-        let mut sets = vec![Self(Kind::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            sets.extend(has_avx2().then_some(Self(Kind::Avx2)));
-            sets.extend(is_x86_feature_detected!("avx512f").then_some(Self(Kind::Avx512)));
-        }
-        sets
+        Instructions::available().into_iter().map(Self).collect()
+    }
+
+    /// Which one it is.
+    pub(crate) fn name(self) -> Instructions {
+        self.0
     }
 
     /// Elements of a register of the kernels of [`super::blocks`].
     pub(super) fn lanes(self) -> usize {
         match self.0 {
-            Kind::Portable => <Portable as Simd>::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => <Avx2 as Simd>::LANES,
+            Instructions::Avx2 => <Avx2 as Simd>::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => <Avx512 as Simd>::LANES,
+            Instructions::Avx512 => <Avx512 as Simd>::LANES,
+            _ => <Portable as Simd>::LANES,
         }
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 /// Calls the function of a name that was compiled for a set.
 macro_rules! on {
     ($set:expr, $function:ident $(::<$terms:ident>)? ($($argument:expr),*)) => {
         match $set.0 {
-            Kind::Portable => portable::$function $(::<$terms>)? ($($argument),*),
             // SAFETY: a value of this kind exists only after the features were detected.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::$function $(::<$terms>)? ($($argument),*) },
+            Instructions::Avx2 => unsafe { avx2::$function $(::<$terms>)? ($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { avx512::$function $(::<$terms>)? ($($argument),*) },
+            Instructions::Avx512 => unsafe { avx512::$function $(::<$terms>)? ($($argument),*) },
+            _ => portable::$function $(::<$terms>)? ($($argument),*),
         }
     };
 }

@@ -14,5 +14,6 @@ mod sieve;
 mod simd;
 
 pub(crate) use dispatch::InstructionSet;
+pub use dispatch::Instructions;
 pub(crate) use scorer::Scorer;
 pub(crate) use sieve::{Sieve, Sums};

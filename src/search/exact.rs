@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::{Neighbour, Search, TopK, request::Limits, threshold::Threshold};
+use super::{Explanation, Neighbour, Search, TopK, request::Limits, threshold::Threshold};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::{Clock, bytes::as_f32s, executor::Worker},
@@ -8,7 +8,7 @@ use crate::{
     memtable::{MemRow, Memtable},
     segment::{KillSet, RowBytes},
     sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering},
-    types::CollectionId,
+    types::{CollectionId, Ordinal},
     version::{Found, LiveSegment, Reading},
 };
 
@@ -18,6 +18,8 @@ const PIECE_BYTES: usize = 2 << 20;
 const PIECE_ROWS: usize = 1024;
 /// Pieces that are worth a thread.
 const PIECES_PER_THREAD: usize = 2;
+/// One in so many rows of a piece: fewer are read one by one.
+const FEW: usize = 8;
 
 /// The nearest records of each query, exactly.
 ///
@@ -30,10 +32,11 @@ pub(crate) fn search(
     queries: &[&[f32]],
     request: &Search,
     clock: &Arc<dyn Clock>,
-) -> Result<Vec<Vec<Neighbour>>> {
+) -> Result<(Vec<Vec<Neighbour>>, Explanation)> {
     let meta = reading.meta(collection)?;
+    let (begun, instructions) = (clock.elapsed(), InstructionSet::up_to(request.instructions));
     let task = Arc::new(Task {
-        sieve: Sieve::new(meta.metric, queries, InstructionSet::detect()),
+        sieve: Sieve::new(meta.metric, queries, instructions),
         scorers: queries.iter().map(|query| Scorer::new(meta.metric, query)).collect(),
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
         pieces: pieces(reading, collection, request),
@@ -60,7 +63,18 @@ pub(crate) fn search(
         // One that panicked is missed in the answer.
         let _ended = helper.join();
     }
-    task.answer(threads)
+    let (all, Work { rows, bytes, scored, kept }) = task.answer(threads)?;
+    let (queries, instructions, elapsed) = (queries.len() as u64, instructions.name(), clock.elapsed().saturating_sub(begun));
+    Ok((all, Explanation { queries, rows, bytes, scored, kept, threads, instructions, elapsed }))
+}
+
+/// What was done.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    rows: u64,
+    bytes: u64,
+    scored: u64,
+    kept: u64,
 }
 
 /// One search, shared by its threads.
@@ -79,7 +93,7 @@ struct Task {
     /// Whether a thread failed: the others need not go on.
     failed: AtomicBool,
     /// What the threads found, each when there was no piece left.
-    found: Mutex<Vec<Vec<TopK>>>,
+    found: Mutex<Vec<(Vec<TopK>, Work)>>,
     /// The first failure of any.
     failure: Mutex<Option<Error>>,
 }
@@ -132,9 +146,15 @@ fn segment_pieces(live: &Arc<LiveSegment>, reading: &Reading) -> Vec<Piece> {
 }
 
 impl Task {
+    /// Whether a record of an ordinal counts.
+    fn is_asked_for(&self, ordinal: impl FnOnce() -> Result<Ordinal>) -> Result<bool> {
+        self.request.ordinals.as_ref().map_or(Ok(true), |ordinals| Ok(ordinals.contains(ordinal()?)))
+    }
+
     /// Does pieces until none is left.
     fn work(&self) {
-        let mut scan = Scan { task: self, tops: self.scorers.iter().map(|_| TopK::new(self.request.k)).collect(), sums: Sums::default() };
+        let tops = self.scorers.iter().map(|_| TopK::new(self.request.k)).collect();
+        let mut scan = Scan { task: self, tops, sums: Sums::default(), work: Work::default() };
         while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)).filter(|_| !self.failed.load(Ordering::Relaxed))
         {
             if let Err(error) = scan.piece(piece) {
@@ -142,10 +162,10 @@ impl Task {
                 self.failed.store(true, Ordering::Relaxed);
             }
         }
-        self.found.lock().push(scan.tops);
+        self.found.lock().push((scan.tops, scan.work));
     }
 
-    fn answer(&self, threads: usize) -> Result<Vec<Vec<Neighbour>>> {
+    fn answer(&self, threads: usize) -> Result<(Vec<Vec<Neighbour>>, Work)> {
         if let Some(failure) = self.failure.lock().take() {
             return Err(failure);
         }
@@ -153,11 +173,22 @@ impl Task {
         if found.len() < threads {
             return Err(Error::new(ErrorKind::Io, "a thread of the search ended before its work was done"));
         }
-        let mut all = found.pop().unwrap_or_default();
-        for tops in found {
+        let (mut all, mut done) = found.pop().unwrap_or_default();
+        for (tops, work) in found {
             all.iter_mut().zip(tops).for_each(|(all, top)| all.merge(top));
+            done.rows += work.rows;
+            done.bytes += work.bytes;
+            done.scored += work.scored;
+            done.kept += work.kept;
         }
-        Ok(all.into_iter().map(TopK::into_sorted).collect())
+        Ok((all.into_iter().map(TopK::into_sorted).collect(), done))
+    }
+}
+
+fn ordinal(found: &Found) -> Result<Ordinal> {
+    match found {
+        Found::Memtable(row) => Ok(row.ordinal()),
+        Found::Segment(live, row) => live.segment.ordinal(*row),
     }
 }
 
@@ -187,6 +218,7 @@ struct Scan<'a> {
     task: &'a Task,
     tops: Vec<TopK>,
     sums: Sums,
+    work: Work,
 }
 
 impl Scan<'_> {
@@ -208,8 +240,10 @@ impl Scan<'_> {
             let asked: Vec<(CollectionId, &[u8])> = ids.iter().map(|id| (*collection, &**id)).collect();
             for (found, id) in reading.find_many(&asked).into_iter().zip(ids) {
                 let Some(found) = found? else { continue };
-                held.push(Held::new(found)?);
-                names.push(id);
+                if self.task.is_asked_for(|| ordinal(&found))? {
+                    held.push(Held::new(found)?);
+                    names.push(id);
+                }
             }
         }
         let vectors: Vec<&[f32]> = held.iter().map(Held::vector).collect();
@@ -218,8 +252,10 @@ impl Scan<'_> {
 
     fn memtable(&mut self, memtable: &Memtable, share: usize, shares: usize) -> Result<()> {
         let (mut rows, mut number, mut result) = (Vec::with_capacity(PIECE_ROWS), 0, Ok(()));
+        let ordinals = self.task.request.ordinals.as_deref();
         memtable.scan(self.task.collection, self.task.reading.sequence, |row| {
-            if number / PIECE_ROWS % shares == share {
+            let is_asked_for = ordinals.is_none_or(|ordinals| ordinals.contains(row.ordinal()));
+            if is_asked_for && number / PIECE_ROWS % shares == share {
                 rows.push(row.clone());
             }
             number += 1;
@@ -240,21 +276,42 @@ impl Scan<'_> {
 
     fn segment(&mut self, live: &LiveSegment, kills: &KillSet, rows: Range<u32>) -> Result<()> {
         let dimension = live.segment.dimension();
-        let block = live.segment.row_run(rows.clone())?;
-        let strides = as_f32s(&block).unwrap_or_default().chunks(dimension.stride() / size_of::<f32>());
-        let vectors = strides.map(|row| row.get(..dimension.get()).unwrap_or_default());
-        let (numbers, vectors): (Vec<u32>, Vec<&[f32]>) = rows.zip(vectors).filter(|(row, _)| !kills.contains(*row)).unzip();
-        self.rows(&vectors, |index| {
+        let asked_for: Option<Vec<u32>> = match &self.task.request.ordinals {
+            None => None,
+            Some(ordinals) => {
+                let of_rows = live.segment.ordinals(rows.clone())?;
+                let is_asked_for = |row: &u32, ordinal: u64| ordinals.contains(ordinal) && !kills.contains(*row);
+                Some(rows.clone().zip(of_rows.iter()).filter(|(row, ordinal)| is_asked_for(row, *ordinal)).map(|(row, _)| row).collect())
+            }
+        };
+        let id = |row: u32| {
             let mut id = Vec::new();
-            live.segment.id_of(numbers.get(index).copied().unwrap_or_default(), &mut id)?;
+            live.segment.id_of(row, &mut id)?;
             Ok(id)
-        })
+        };
+        if let Some(few) = asked_for.as_deref().filter(|asked_for| asked_for.len() < rows.len() / FEW) {
+            let held = few.iter().map(|row| live.segment.row(*row)).collect::<Result<Vec<RowBytes>>>()?;
+            let vectors: Vec<&[f32]> = held.iter().map(|row| &**row).collect();
+            return self.rows(&vectors, |index| id(few.get(index).copied().unwrap_or_default()));
+        }
+        let block = live.segment.row_run(rows.clone())?;
+        let elements = as_f32s(&block).unwrap_or_default();
+        let stride = dimension.stride() / size_of::<f32>();
+        let vector = |row: u32| {
+            let start = (row - rows.start) as usize * stride;
+            elements.get(start..start + dimension.get()).unwrap_or_default()
+        };
+        let numbers = asked_for.unwrap_or_else(|| rows.clone().filter(|row| !kills.contains(*row)).collect());
+        let vectors: Vec<&[f32]> = numbers.iter().map(|row| vector(*row)).collect();
+        self.rows(&vectors, |index| id(numbers.get(index).copied().unwrap_or_default()))
     }
 
     /// Visible rows of the queries' dimension, whose ids are asked for by their places.
     fn rows(&mut self, rows: &[&[f32]], id: impl Fn(usize) -> Result<Vec<u8>>) -> Result<()> {
-        let Self { task, tops, sums } = self;
+        let Self { task, tops, sums, work } = self;
         let mut start = 0;
+        work.rows += rows.len() as u64;
+        work.bytes += rows.iter().map(|row| size_of_val(*row) as u64).sum::<u64>();
         for block in rows.chunks(task.sieve.block_rows()) {
             task.limits.check(&*task.clock)?;
             task.sieve.begin(block, sums);
@@ -262,7 +319,7 @@ impl Scan<'_> {
                 task.sieve.panel((panel, &queries), block, sums);
                 for query in queries {
                     let Some(top) = tops.get_mut(query) else { continue };
-                    task.score(query, top, block, sums, |row| id(start + row))?;
+                    task.score((query, top), block, sums, work, |row| id(start + row))?;
                 }
             }
             start += block.len();
@@ -273,14 +330,23 @@ impl Scan<'_> {
 
 impl Task {
     /// Scores the rows of a block that the sieve leaves.
-    fn score(&self, query: usize, top: &mut TopK, block: &[&[f32]], sums: &Sums, id: impl Fn(usize) -> Result<Vec<u8>>) -> Result<()> {
+    fn score(
+        &self,
+        (query, top): (usize, &mut TopK),
+        block: &[&[f32]],
+        sums: &Sums,
+        work: &mut Work,
+        id: impl Fn(usize) -> Result<Vec<u8>>,
+    ) -> Result<()> {
         let (Some(scorer), Some(threshold)) = (self.scorers.get(query), self.thresholds.get(query)) else { return Ok(()) };
         let mut from = 0;
         while let Some(row) = self.sieve.first_within(query, threshold.get(), sums, from) {
             from = row + 1;
             let score = scorer.score(block.get(row).copied().unwrap_or_default());
+            work.scored += 1;
             let far = self.request.within.is_some_and(|distance| score.is_nan() || score > distance);
             if !far && top.push(score, || id(row))? {
+                work.kept += 1;
                 threshold.lower_to(top.threshold());
             }
         }

@@ -1,8 +1,10 @@
 use std::{fmt, time::Duration};
 
+use super::Ordinals;
 use crate::{
     error::{Error, ErrorKind, Result},
     io::Clock,
+    kernel::Instructions,
     sync::Arc,
 };
 
@@ -28,6 +30,8 @@ pub struct Search {
     pub(crate) k: usize,
     pub(crate) within: Option<f32>,
     pub(crate) among: Option<Arc<[Box<[u8]>]>>,
+    pub(crate) ordinals: Option<Arc<Ordinals>>,
+    pub(crate) instructions: Instructions,
     pub(crate) threads: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancelled: Option<Cancelled>,
@@ -47,7 +51,16 @@ impl Search {
     /// The k nearest records; fewer if there are fewer.
     #[must_use]
     pub fn nearest(k: usize) -> Self {
-        Self { k, within: None, among: None, threads: 1, timeout: None, cancelled: None }
+        Self {
+            k,
+            within: None,
+            among: None,
+            ordinals: None,
+            instructions: Instructions::widest(),
+            threads: 1,
+            timeout: None,
+            cancelled: None,
+        }
     }
 
     /// All records, for [`Search::within`] or [`Search::among`] to say which. Memory grows with the answer.
@@ -70,6 +83,21 @@ impl Search {
         ids.sort_unstable();
         ids.dedup();
         self.among = Some(ids.into());
+        self
+    }
+
+    /// Only records of these insertion ordinals, as [`Row::ordinal`](crate::Row::ordinal) tells them: a bitmap, made here and shared by clones of this search. Of the other
+    /// records only the ordinal is read. With [`Search::among`], both must hold.
+    #[must_use]
+    pub fn among_ordinals(mut self, ordinals: impl IntoIterator<Item = u64>) -> Self {
+        self.ordinals = Some(Arc::new(ordinals.into_iter().collect()));
+        self
+    }
+
+    /// The widest instruction set that may be used: for tests and comparisons, as the answer does not depend on it. Default [`Instructions::widest`].
+    #[must_use]
+    pub fn instructions(mut self, instructions: Instructions) -> Self {
+        self.instructions = instructions;
         self
     }
 

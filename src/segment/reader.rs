@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::cursor::Cursor;
 use super::file::SegmentFile;
 use super::sections::Sections;
@@ -5,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::SegmentEntry;
 use crate::format::segment::{ALIGNMENT, SectionKind, SegmentFooter, TAIL_BYTES, tail, u64_at};
 use crate::format::segment_file::SegmentPlace;
+use crate::io::Bytes;
 use crate::options::ChecksumMode;
 use crate::sync::{Arc, OnceLock};
 use crate::types::{Dimension, Ordinal, SegmentId, Sequence};
@@ -19,6 +22,16 @@ pub(crate) struct Segment {
     place: SegmentPlace,
     first_id: OnceLock<Box<[u8]>>,
     last_id: OnceLock<Box<[u8]>>,
+}
+
+/// Insertion ordinals, as they are stored.
+pub(crate) struct Ordinals(Bytes);
+
+impl Ordinals {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ordinal> {
+        let (words, _) = self.0.as_chunks::<8>();
+        words.iter().map(|word| Ordinal::from_le_bytes(*word))
+    }
 }
 
 impl Segment {
@@ -107,6 +120,12 @@ impl Segment {
         let start = u64::from(row) * 8;
         let bytes = self.sections.slice(SectionKind::Ordinals, start, 8)?;
         u64_at(bytes, 0).ok_or_else(|| self.sections.damaged(SectionKind::Ordinals, start, "ordinal cut short"))
+    }
+
+    /// Insertion ordinals of consecutive rows.
+    pub(crate) fn ordinals(&self, rows: Range<u32>) -> Result<Ordinals> {
+        let (start, len) = (u64::from(rows.start) * 8, u64::from(rows.end.saturating_sub(rows.start)) * 8);
+        self.sections.fetch(SectionKind::Ordinals, start, len).map(Ordinals)
     }
 
     /// Walks the rows from `start_row` on.

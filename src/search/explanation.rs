@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+use crate::kernel::Instructions;
+
+/// How a search came to its answer: [`Collection::explain`](crate::Collection::explain) gives it.
+///
+/// ```
+/// use varvite::{Database, Metric, Options, Search};
+/// let db = Database::in_memory(Options::default())?;
+/// let docs = db.create_collection("docs", 1, Metric::L2)?;
+/// (0..1000).try_for_each(|x| docs.insert(format!("{x}"), &[x as f32]).map(drop))?;
+/// let (hits, explanation) = docs.explain(&Search::nearest(10), &[0.0])?;
+/// assert_eq!((hits[0].len(), explanation.rows), (10, 1000));
+/// assert!(explanation.scored < 1000, "most rows are proven to be too far away");
+/// # Ok::<(), varvite::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Queries of the call.
+    pub queries: u64,
+    /// Records that were compared with every query: visible ones, and among those asked for.
+    pub rows: u64,
+    /// Bytes of their vectors, which were read once for all queries.
+    pub bytes: u64,
+    /// Canonical scores, of all queries: of pairs that no bound ruled out.
+    pub scored: u64,
+    /// Of those, how many were among the best when they were met.
+    pub kept: u64,
+    /// Threads that took part.
+    pub threads: usize,
+    /// The instruction set of the kernels.
+    pub instructions: Instructions,
+    /// Time that it took.
+    pub elapsed: Duration,
+}
