@@ -157,6 +157,9 @@ fn search_answers_in_the_documented_shape() {
         (by_line.code, by_line.out.as_str()),
         (0, "{\"query\":0,\"hits\":[{\"id\":\"b\",\"distance\":0.0}]}\n{\"query\":1,\"hits\":[{\"id\":\"b\",\"distance\":0.25}]}\n")
     );
+    let near = bench.run(&["search", "db", "c", "--id", "a", "--within", "4.5", "--threads", "2", "--explain", "--json"]);
+    assert_eq!((near.code, near.out.as_str()), (0, "{\"query\":0,\"hits\":[{\"id\":\"a\",\"distance\":0.0}]}\n"));
+    assert!(near.err.contains("1 query compared with 3 records, 24 B read"), "{}", near.err);
     // One row without a second dimension is one query.
     bench.write("q.npy", &npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]));
     let one = bench.ok(&["search", "db", "c", "--vector", "q.npy", "-k", "1", "--json"]);

@@ -237,9 +237,16 @@ fn threads_agree_on_more_than_each_of_them_holds() {
     for metric in METRICS {
         let (_db, docs) = large(metric);
         let queries = uniform(&mut Random(6), 256 * 9);
-        let alone = docs.search_by(&Search::nearest(100), &queries).unwrap();
-        for threads in [2, 4, 16] {
-            assert_eq!(docs.search_by(&Search::nearest(100).threads(threads), &queries).unwrap(), alone, "{metric}, {threads} threads");
+        let third = |search: Search| search.among((0..20_000).step_by(3).map(|number| format!("{number:05}")));
+        let odd = |search: Search| search.among_ordinals((0..24_000).filter(|ordinal| ordinal % 2 == 1));
+        for search in [Search::nearest(100), third(Search::nearest(100)), odd(Search::nearest(100))] {
+            let (alone, explained) = docs.explain(&search, &queries).unwrap();
+            assert_eq!(explained.threads, 1);
+            for threads in [2, 4, usize::MAX] {
+                let (hits, explained) = docs.explain(&search.clone().threads(threads), &queries).unwrap();
+                assert_eq!(hits, alone, "{metric}, {threads} threads");
+                assert!(explained.threads > 1, "{explained:?}");
+            }
         }
     }
 }
@@ -269,16 +276,43 @@ fn a_search_ends_when_it_is_told_to_or_late() {
     let asked = Arc::new(AtomicUsize::new(0));
     for threads in [1, 2] {
         let count = Arc::clone(&asked);
-        let search = Search::nearest(1).threads(threads).cancelled_when(move || count.fetch_add(1, Ordering::Relaxed) == 3);
+        let search = Search::nearest(1).threads(threads).cancelled_when(move || count.fetch_add(1, Ordering::Relaxed) >= 3);
         asked.store(0, Ordering::Relaxed);
         assert_eq!(docs.search_by(&search, &query).unwrap_err().kind(), ErrorKind::Cancelled);
         // It did not go on: a whole search asks dozens of times.
         assert!(asked.load(Ordering::Relaxed) < 4 + 2 * threads, "asked {asked:?} times");
     }
     let late = Search::nearest(1).timeout(Duration::ZERO);
-    assert_eq!(docs.search_by(&late, &query).unwrap_err().kind(), ErrorKind::TimedOut);
+    for late in [late.clone(), late.clone().among(["00001"]), late.among_ordinals([u64::MAX])] {
+        assert_eq!(docs.search_by(&late, &query).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
     let in_time = Search::nearest(1).timeout(Duration::from_secs(1000)).cancelled_when(|| false);
     assert_eq!(docs.search_by(&in_time, &query).unwrap()[0].len(), 1);
+}
+
+/// A caller's function that panics ends all threads, in the caller's or in another's.
+#[test]
+fn a_panic_of_the_callers_function_leaves_nothing_behind() {
+    let (_db, docs) = large(Metric::Dot);
+    for in_helper in [false, true] {
+        let caller = std::thread::current().id();
+        let running = Arc::new(());
+        let held = Arc::clone(&running);
+        let search = Search::nearest(1).threads(2).cancelled_when(move || {
+            let _held = &held;
+            assert!((std::thread::current().id() == caller) == in_helper, "on purpose");
+            false
+        });
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| docs.search_by(&search, &[0.0; 256])));
+        match ended {
+            Err(_) => assert!(!in_helper),
+            Ok(Err(error)) => assert_eq!(error.kind(), ErrorKind::Cancelled),
+            // The helper came too late to be asked.
+            Ok(Ok(_)) => assert!(in_helper),
+        }
+        drop(search);
+        assert_eq!(Arc::strong_count(&running), 1, "a thread of the search still runs");
+    }
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl Worker {
     }
 }
 
+/// How many threads run at once on this machine; 1 if it does not tell.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
 /// Lets other threads run.
 pub(crate) fn yield_now() {
     thread::yield_now();

@@ -2,7 +2,7 @@
 //!
 //! One query passes over the rows at the speed of memory, each row with four accumulators, so that no addition waits for the one before, and
 //! the row some 8 KiB further on asked for ahead of its use. Several queries share what is loaded: a tile of rows × queries keeps its sums in
-//! registers, each row register is used by all queries of a panel and each query register by all rows, while the panel lies in the first-level and
+//! registers, each row register is used by all queries of a panel and each query register by all rows, while a panel of up to some 2,000 dimensions lies in the first-level and
 //! the rows lie in the second-level cache (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008).
 
 use super::simd::Simd;

@@ -46,7 +46,7 @@ impl QueryBound {
         let gamma = gamma(dimension);
         let absolute = absolute(dimension);
         let (factor, relative) = match metric {
-            // Not less than 2⁻¹⁰⁰, below which the factor itself would lose digits.
+            // Not less than 2⁻¹⁰⁰, below which the factor itself would lose digits. That of a NaN does not matter: the sums are NaN then.
             Metric::Dot => (up(4.0 * square.sqrt().max(7.9e-31)), up((gamma + 8.0 * U) * (1.0 + 2.0 * gamma + 32.0 * U) / 4.0)),
             Metric::Cosine => {
                 (if ORDINARY.contains(&square) { (1.0 / square.sqrt()) as f32 } else { f32::NAN }, down(1.0 - 2.0 * gamma - 24.0 * U))

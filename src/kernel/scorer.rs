@@ -18,11 +18,12 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
+    #[cfg(test)]
     pub(crate) fn new(metric: Metric, query: &[f32]) -> Self {
         Self::with_instructions(metric, query, InstructionSet::detect())
     }
 
-    fn with_instructions(metric: Metric, query: &[f32], instructions: InstructionSet) -> Self {
+    pub(crate) fn with_instructions(metric: Metric, query: &[f32], instructions: InstructionSet) -> Self {
         let lanes = Lanes::of(query);
         let query_square = instructions.sums::<Product>(&lanes, query).reduce();
         Self { metric, dimension: query.len(), query: lanes, query_square, instructions }

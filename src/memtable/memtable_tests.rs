@@ -151,7 +151,7 @@ proptest! {
                     expected.reverse();
                 }
                 let mut scanned = Vec::new();
-                memtable.scan(collection, at, |row| scanned.push(row.ordinal() as usize - 1));
+                memtable.scan(collection, at, (0, 1), |row| scanned.push(row.ordinal() as usize - 1));
                 let mut expected: Vec<usize> = model.visible(collection, at).map(|(_, put)| put).collect();
                 expected.sort_unstable();
                 prop_assert_eq!(scanned, expected, "collection {} at {}", collection, at);
@@ -192,8 +192,14 @@ fn pages_and_scans_pass_over_long_invisible_stretches() {
     assert_eq!(numbers(&memtable.page(1, (Unbounded, Unbounded), true, 2, 2)), [3_400, 1_700]);
     assert_eq!(numbers(&memtable.page(1, (Unbounded, Unbounded), false, 1, usize::MAX)), (0..5_000).collect::<Vec<_>>());
     let mut scanned = Vec::new();
-    memtable.scan(1, 2, |row| scanned.push(row.ordinal()));
+    memtable.scan(1, 2, (0, 1), |row| scanned.push(row.ordinal()));
     assert_eq!(scanned, [0, 1_700, 3_400]);
+    for shares in [2, 3, 79, 1000] {
+        let mut scanned = Vec::new();
+        (0..shares).for_each(|share| memtable.scan(1, 1, (share, shares), |row| scanned.push(row.ordinal())));
+        scanned.sort_unstable();
+        assert_eq!(scanned, (0..5_000).collect::<Vec<_>>(), "{shares} shares together");
+    }
 }
 
 #[test]
@@ -243,7 +249,7 @@ fn readers_beside_the_writer_see_whole_batches() {
                         let at = published.load(Ordering::Acquire);
                         let expected = if at == 0 { vec![] } else { vec![at as f32; 3] };
                         let mut scanned = Vec::new();
-                        memtable.scan(1, at, |row| scanned.push(row.vector()[40]));
+                        memtable.scan(1, at, (0, 1), |row| scanned.push(row.vector()[40]));
                         assert_eq!(scanned, expected, "scan at {at}");
                         let page = memtable.page(1, (Unbounded, Unbounded), rounds % 2 == 0, at, 9);
                         assert_eq!(page.iter().map(|row| row.vector()[50]).collect::<Vec<_>>(), expected, "page at {at}");

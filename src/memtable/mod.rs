@@ -118,10 +118,11 @@ impl Memtable {
         self.table(collection).map(|table| table.page(bounds, reverse, at, limit)).unwrap_or_default()
     }
 
-    /// Visits every visible row once, in the order of arrival, which is that of its memory. Holds no lock meanwhile.
-    pub(crate) fn scan(&self, collection: CollectionId, at: Sequence, visit: impl FnMut(&MemRow)) {
+    /// Visits every visible row of a share once, in the order of arrival, which is that of its memory; all shares together are all rows. Holds no lock
+    /// meanwhile.
+    pub(crate) fn scan(&self, collection: CollectionId, at: Sequence, share: (usize, usize), visit: impl FnMut(&MemRow)) {
         if let Some(table) = self.table(collection) {
-            table.scan(at, visit);
+            table.scan(at, share, visit);
         }
     }
 

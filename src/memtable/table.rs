@@ -12,6 +12,8 @@ use crate::{
 const STEP: usize = 256;
 /// Places of a block of the arrival order; the first ones are smaller.
 const BLOCK_MAX: usize = 1024;
+/// Those of which shares take turns.
+const TURN: usize = 64;
 
 /// The versions of one collection.
 pub(super) struct Table {
@@ -138,10 +140,11 @@ impl Table {
         sort_by_id(rows, MemRow::id, |_, _| std::cmp::Ordering::Equal)
     }
 
-    /// Visits what is visible, in the order of arrival.
-    pub(super) fn scan(&self, at: Sequence, visit: impl FnMut(&MemRow)) {
+    /// Visits what is visible of a share, in the order of arrival. Shares take turns, a few rows each.
+    pub(super) fn scan(&self, at: Sequence, (share, shares): (usize, usize), visit: impl FnMut(&MemRow)) {
         let blocks = self.inner.read().arrivals.clone();
-        blocks.iter().flat_map(|block| block.iter().map_while(OnceLock::get)).filter(|row| row.is_visible(at)).for_each(visit);
+        let turns = blocks.iter().flat_map(|block| block.chunks(TURN)).skip(share).step_by(shares.max(1));
+        turns.flat_map(|turn| turn.iter().map_while(OnceLock::get)).filter(|row| row.is_visible(at)).for_each(visit);
     }
 }
 

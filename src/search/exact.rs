@@ -3,7 +3,10 @@ use std::ops::Range;
 use super::{Explanation, Neighbour, Search, TopK, request::Limits, threshold::Threshold};
 use crate::{
     error::{Error, ErrorKind, Result},
-    io::{Clock, bytes::as_f32s, executor::Worker},
+    io::{
+        Clock,
+        executor::{Worker, processors},
+    },
     kernel::{InstructionSet, Scorer, Sieve, Sums},
     memtable::{MemRow, Memtable},
     segment::{KillSet, RowBytes},
@@ -14,11 +17,11 @@ use crate::{
 
 /// Bytes of a segment's rows that one thread takes at a time. Of copied files each is a buffer of its own.
 const PIECE_BYTES: usize = 2 << 20;
-/// Rows of a memtable, or ids, likewise.
+/// Rows of a memtable, or ids, likewise; fewer if they are long.
 const PIECE_ROWS: usize = 1024;
 /// Pieces that are worth a thread.
 const PIECES_PER_THREAD: usize = 2;
-/// One in so many rows of a piece: fewer are read one by one.
+/// One in so many rows of a piece: where fewer must be read to read some of them one by one, they are.
 const FEW: usize = 8;
 
 /// The nearest records of each query, exactly.
@@ -34,14 +37,17 @@ pub(crate) fn search(
     clock: &Arc<dyn Clock>,
 ) -> Result<(Vec<Vec<Neighbour>>, Explanation)> {
     let meta = reading.meta(collection)?;
-    let (begun, instructions) = (clock.elapsed(), InstructionSet::up_to(request.instructions));
+    let (begun, limits) = (clock.elapsed(), Limits::new(request, &**clock));
+    let instructions = InstructionSet::up_to(request.instructions);
+    let piece_rows = (PIECE_BYTES / meta.dimension.stride()).clamp(1, PIECE_ROWS);
     let task = Arc::new(Task {
         sieve: Sieve::new(meta.metric, queries, instructions),
-        scorers: queries.iter().map(|query| Scorer::new(meta.metric, query)).collect(),
+        scorers: queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect(),
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
-        pieces: pieces(reading, collection, request),
+        pieces: pieces(reading, collection, request, piece_rows),
         next: AtomicUsize::new(0),
-        limits: Limits::new(request, &**clock),
+        piece_rows,
+        limits,
         found: Mutex::new(Vec::new()),
         failure: Mutex::new(None),
         failed: AtomicBool::new(false),
@@ -50,22 +56,40 @@ pub(crate) fn search(
         request: request.clone(),
         clock: Arc::clone(clock),
     });
-    let helpers = request.threads.min(task.pieces.len() / PIECES_PER_THREAD).saturating_sub(1);
+    let threads = request.threads.min(task.pieces.len() / PIECES_PER_THREAD).min(2 * processors());
     let helper = |_| {
         let task = Arc::clone(&task);
         // Without it, the others do its part.
         Worker::spawn("varvite-search", move || task.work()).ok()
     };
-    let helpers: Vec<Worker> = (0..helpers).map_while(helper).collect();
-    let threads = helpers.len() + 1;
+    let helpers = Helpers((1..threads).map_while(helper).collect());
+    let threads = helpers.0.len() + 1;
     task.work();
-    for helper in helpers {
-        // One that panicked is missed in the answer.
-        let _ended = helper.join();
-    }
+    drop(helpers);
     let (all, Work { rows, bytes, scored, kept }) = task.answer(threads)?;
     let (queries, instructions, elapsed) = (queries.len() as u64, instructions.name(), clock.elapsed().saturating_sub(begun));
     Ok((all, Explanation { queries, rows, bytes, scored, kept, threads, instructions, elapsed }))
+}
+
+/// Threads that have ended once this is gone, even if the caller's function panics.
+struct Helpers(Vec<Worker>);
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        for helper in self.0.drain(..) {
+            // One that panicked is missed in the answer.
+            let _ended = helper.join();
+        }
+    }
+}
+
+/// Makes the other threads give up unless it is told that all went well.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What was done.
@@ -89,6 +113,8 @@ struct Task {
     pieces: Vec<Piece>,
     /// The first piece that nobody has taken.
     next: AtomicUsize,
+    /// Rows of a memtable, or ids, that are taken at a time.
+    piece_rows: usize,
     limits: Limits,
     /// Whether a thread failed: the others need not go on.
     failed: AtomicBool,
@@ -100,12 +126,8 @@ struct Task {
 
 /// What one thread takes at a time.
 enum Piece {
-    /// A share of the rows of a memtable: some in turns, in the order of arrival.
-    Memtable {
-        memtable: Arc<Memtable>,
-        share: usize,
-        shares: usize,
-    },
+    /// A share of the rows of a memtable, and how many shares there are.
+    Memtable(Arc<Memtable>, (usize, usize)),
     Segment {
         live: Arc<LiveSegment>,
         kills: Arc<KillSet>,
@@ -115,14 +137,13 @@ enum Piece {
     Ids(Range<usize>),
 }
 
-fn pieces(reading: &Reading, collection: CollectionId, request: &Search) -> Vec<Piece> {
+fn pieces(reading: &Reading, collection: CollectionId, request: &Search, piece_rows: usize) -> Vec<Piece> {
     if let Some(ids) = &request.among {
-        return (0..ids.len()).step_by(PIECE_ROWS).map(|start| Piece::Ids(start..(start + PIECE_ROWS).min(ids.len()))).collect();
+        return (0..ids.len()).step_by(piece_rows).map(|start| Piece::Ids(start..(start + piece_rows).min(ids.len()))).collect();
     }
     let memtables = reading.view.memtables().flat_map(|memtable| {
-        // Each thread gets several, so that all end together.
-        let shares = (memtable.bytes() / PIECE_BYTES).clamp(1, 4 * request.threads.max(1));
-        (0..shares).map(move |share| Piece::Memtable { memtable: Arc::clone(memtable), share, shares })
+        let shares = if request.threads > 1 { (memtable.bytes() / PIECE_BYTES).max(1) } else { 1 };
+        (0..shares).map(move |share| Piece::Memtable(Arc::clone(memtable), (share, shares)))
     });
     let segments = reading.version(collection).into_iter().flat_map(|version| version.segments());
     memtables.chain(segments.flat_map(|live| segment_pieces(live, reading))).collect()
@@ -151,17 +172,29 @@ impl Task {
         self.request.ordinals.as_ref().map_or(Ok(true), |ordinals| Ok(ordinals.contains(ordinal()?)))
     }
 
-    /// Does pieces until none is left.
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// `Cancelled`, `TimedOut`; another thread's failure, which is told first, is not told here.
+    fn check(&self) -> Result<()> {
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Cancelled, "another thread of the search failed"));
+        }
+        self.limits.check(&*self.clock)
+    }
+
+    /// Does pieces until none is left, or one fails.
     fn work(&self) {
         let tops = self.scorers.iter().map(|_| TopK::new(self.request.k)).collect();
         let mut scan = Scan { task: self, tops, sums: Sums::default(), work: Work::default() };
-        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)).filter(|_| !self.failed.load(Ordering::Relaxed))
-        {
+        let alarm = Alarm(&self.failed);
+        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = scan.piece(piece) {
                 self.failure.lock().get_or_insert(error);
-                self.failed.store(true, Ordering::Relaxed);
+                return;
             }
         }
+        std::mem::forget(alarm);
         self.found.lock().push((scan.tops, scan.work));
     }
 
@@ -171,7 +204,7 @@ impl Task {
         }
         let mut found = std::mem::take(&mut *self.found.lock());
         if found.len() < threads {
-            return Err(Error::new(ErrorKind::Io, "a thread of the search ended before its work was done"));
+            return Err(Error::new(ErrorKind::Cancelled, "the function that says whether a search is cancelled panicked"));
         }
         let (mut all, mut done) = found.pop().unwrap_or_default();
         for (tops, work) in found {
@@ -223,8 +256,9 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn piece(&mut self, piece: &Piece) -> Result<()> {
+        self.task.check()?;
         match piece {
-            Piece::Memtable { memtable, share, shares } => self.memtable(memtable, *share, *shares),
+            Piece::Memtable(memtable, share) => self.memtable(memtable, *share),
             Piece::Segment { live, kills, rows } => self.segment(live, kills, rows.clone()),
             Piece::Ids(range) => {
                 let ids = self.task.request.among.as_deref().and_then(|ids| ids.get(range.clone())).unwrap_or_default();
@@ -237,6 +271,7 @@ impl Scan<'_> {
         let Task { reading, collection, .. } = self.task;
         let (mut held, mut names) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         for ids in ids.chunks(Reading::LOOK_AHEAD) {
+            self.task.check()?;
             let asked: Vec<(CollectionId, &[u8])> = ids.iter().map(|id| (*collection, &**id)).collect();
             for (found, id) in reading.find_many(&asked).into_iter().zip(ids) {
                 let Some(found) = found? else { continue };
@@ -250,19 +285,15 @@ impl Scan<'_> {
         self.rows(&vectors, |index| Ok(names.get(index).map(|id| id.to_vec()).unwrap_or_default()))
     }
 
-    fn memtable(&mut self, memtable: &Memtable, share: usize, shares: usize) -> Result<()> {
-        let (mut rows, mut number, mut result) = (Vec::with_capacity(PIECE_ROWS), 0, Ok(()));
+    fn memtable(&mut self, memtable: &Memtable, share: (usize, usize)) -> Result<()> {
+        let (mut rows, mut result) = (Vec::with_capacity(self.task.piece_rows), Ok(()));
         let ordinals = self.task.request.ordinals.as_deref();
-        memtable.scan(self.task.collection, self.task.reading.sequence, |row| {
-            let is_asked_for = ordinals.is_none_or(|ordinals| ordinals.contains(row.ordinal()));
-            if is_asked_for && number / PIECE_ROWS % shares == share {
+        memtable.scan(self.task.collection, self.task.reading.sequence, share, |row| {
+            if result.is_ok() && ordinals.is_none_or(|ordinals| ordinals.contains(row.ordinal())) {
                 rows.push(row.clone());
             }
-            number += 1;
-            if rows.len() == PIECE_ROWS {
-                if result.is_ok() {
-                    result = self.memtable_rows(&rows);
-                }
+            if rows.len() == self.task.piece_rows {
+                result = self.memtable_rows(&rows);
                 rows.clear();
             }
         });
@@ -275,7 +306,6 @@ impl Scan<'_> {
     }
 
     fn segment(&mut self, live: &LiveSegment, kills: &KillSet, rows: Range<u32>) -> Result<()> {
-        let dimension = live.segment.dimension();
         let asked_for: Option<Vec<u32>> = match &self.task.request.ordinals {
             None => None,
             Some(ordinals) => {
@@ -289,18 +319,15 @@ impl Scan<'_> {
             live.segment.id_of(row, &mut id)?;
             Ok(id)
         };
-        if let Some(few) = asked_for.as_deref().filter(|asked_for| asked_for.len() < rows.len() / FEW) {
+        // One row is read with all that share its checksum.
+        let group = live.segment.group_of(rows.start).len();
+        if let Some(few) = asked_for.as_deref().filter(|rows_asked_for| rows_asked_for.len() * group < rows.len() / FEW) {
             let held = few.iter().map(|row| live.segment.row(*row)).collect::<Result<Vec<RowBytes>>>()?;
             let vectors: Vec<&[f32]> = held.iter().map(|row| &**row).collect();
             return self.rows(&vectors, |index| id(few.get(index).copied().unwrap_or_default()));
         }
         let block = live.segment.row_run(rows.clone())?;
-        let elements = as_f32s(&block).unwrap_or_default();
-        let stride = dimension.stride() / size_of::<f32>();
-        let vector = |row: u32| {
-            let start = (row - rows.start) as usize * stride;
-            elements.get(start..start + dimension.get()).unwrap_or_default()
-        };
+        let vector = live.segment.vectors(rows.start, &block)?;
         let numbers = asked_for.unwrap_or_else(|| rows.clone().filter(|row| !kills.contains(*row)).collect());
         let vectors: Vec<&[f32]> = numbers.iter().map(|row| vector(*row)).collect();
         self.rows(&vectors, |index| id(numbers.get(index).copied().unwrap_or_default()))
@@ -313,9 +340,9 @@ impl Scan<'_> {
         work.rows += rows.len() as u64;
         work.bytes += rows.iter().map(|row| size_of_val(*row) as u64).sum::<u64>();
         for block in rows.chunks(task.sieve.block_rows()) {
-            task.limits.check(&*task.clock)?;
             task.sieve.begin(block, sums);
             for (panel, queries) in task.sieve.panels().enumerate() {
+                task.check()?;
                 task.sieve.panel((panel, &queries), block, sums);
                 for query in queries {
                     let Some(top) = tops.get_mut(query) else { continue };

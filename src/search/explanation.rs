@@ -23,9 +23,9 @@ pub struct Explanation {
     pub rows: u64,
     /// Bytes of their vectors, which were read once for all queries.
     pub bytes: u64,
-    /// Canonical scores, of all queries: of pairs that no bound ruled out.
+    /// Canonical scores, of all queries: of pairs that no bound ruled out. With several threads it may differ from run to run.
     pub scored: u64,
-    /// Of those, how many were among the best when they were met.
+    /// Of those, how many were among the best that their thread had met.
     pub kept: u64,
     /// Threads that took part.
     pub threads: usize,

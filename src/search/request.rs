@@ -86,15 +86,16 @@ impl Search {
         self
     }
 
-    /// Only records of these insertion ordinals, as [`Row::ordinal`](crate::Row::ordinal) tells them: a bitmap, made here and shared by clones of this search. Of the other
-    /// records only the ordinal is read. With [`Search::among`], both must hold.
+    /// Only records of these insertion ordinals, as [`Row::ordinal`](crate::Row::ordinal) tells them: a bitmap, made here and shared by clones of this search (at most
+    /// 512 bytes for each ordinal, an eighth of one where they lie close together). Where few records are asked for, of the others only the ordinal
+    /// is read. With [`Search::among`], both must hold.
     #[must_use]
     pub fn among_ordinals(mut self, ordinals: impl IntoIterator<Item = u64>) -> Self {
         self.ordinals = Some(Arc::new(ordinals.into_iter().collect()));
         self
     }
 
-    /// The widest instruction set that may be used: for tests and comparisons, as the answer does not depend on it. Default [`Instructions::widest`].
+    /// The widest instruction set that the kernels may use: for tests and comparisons, as the answer does not depend on it. Default [`Instructions::widest`].
     #[must_use]
     pub fn instructions(mut self, instructions: Instructions) -> Self {
         self.instructions = instructions;
@@ -102,21 +103,22 @@ impl Search {
     }
 
     /// How many threads may share the work of one call, the caller's own included. Default 1, which serves many callers at once best; a small
-    /// collection gets fewer. The answer does not depend on it.
+    /// collection gets fewer, and none gets more than two for each processor. The answer does not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Gives up after a time, with `TimedOut`: looked at some thousand times a second.
+    /// Gives up after a time, with `TimedOut`: looked at before every 256 KiB of rows are compared with six queries.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Gives up once a function says so, with `Cancelled`: asked some thousand times a second by every thread of the search.
+    /// Gives up once a function says so, with `Cancelled`: asked by every thread of the search, as often as a timeout is looked at. It should not
+    /// panic: the search would, or be `Cancelled`.
     #[must_use]
     pub fn cancelled_when(mut self, cancelled: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.cancelled = Some(Cancelled(Arc::new(cancelled)));

@@ -81,6 +81,20 @@ impl Segment {
         Ok((group.clone(), self.row_run(group)?))
     }
 
+    /// Consecutive rows, each one's vector without its padding.
+    ///
+    /// # Errors
+    /// Those of [`Self::row_run`], whose result `bytes` is.
+    pub(crate) fn vectors<'a>(&self, start: u32, bytes: &'a [u8]) -> Result<impl Fn(u32) -> &'a [f32]> {
+        let at = u64::from(start) * self.dimension().stride() as u64;
+        let elements = as_f32s(bytes).ok_or_else(|| self.sections.damaged(SectionKind::Rows, at, "rows that are not aligned"))?;
+        let (stride, dimension) = (self.dimension().stride() / size_of::<f32>(), self.dimension().get());
+        Ok(move |row: u32| {
+            let start = row.saturating_sub(start) as usize * stride;
+            elements.get(start..start + dimension).unwrap_or_default()
+        })
+    }
+
     /// Consecutive rows, stride by stride. Scans ask for many groups at once, and after an error for one at a time.
     pub(crate) fn row_run(&self, rows: Range<u32>) -> Result<Bytes> {
         if rows.is_empty() || rows.end > self.rows() {

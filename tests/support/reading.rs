@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use varvite::{CollectionSnapshot, Metric, Result, Row, Rows, Snapshot};
+use varvite::{CollectionSnapshot, Metric, Result, Row, Rows, Search, Snapshot};
 
 use super::{
     Random,
@@ -180,7 +180,8 @@ fn check_search(found: &CollectionSnapshot, coll: &Coll, random: &mut Random) ->
     for k in [1, 1 + random.below(6) as usize, coll.rows.len() + 3] {
         let expected: Vec<_> = queries.iter().map(|query| neighbours(coll, query, k)).collect();
         let plain = |hits: Vec<varvite::Hit>| hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>();
-        let together: Vec<_> = found.search_many(&queries.concat(), k)?.into_iter().map(plain).collect();
+        let together = found.search_by(&Search::nearest(k).threads(3), &queries.concat())?;
+        let together: Vec<_> = together.into_iter().map(plain).collect();
         assert_eq!(together, expected, "the {k} nearest, three queries at once");
         assert_eq!(plain(found.search(&queries[0], k)?), expected[0], "the {k} nearest of {:?}", queries[0]);
     }

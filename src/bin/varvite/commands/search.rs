@@ -1,13 +1,13 @@
 //! search: the k nearest records of each query, exactly.
 
 use std::{
-    io::{BufReader, IsTerminal, Stdin, Write, stdin, stdout},
+    io::{BufReader, IsTerminal, Stdin, Write, stderr, stdin, stdout},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use varvite::{CollectionSnapshot, Hit};
+use varvite::{CollectionSnapshot, Explanation, Hit};
 
 use super::{Place, read};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     json,
     output::{right, shown, table},
     progress::Progress,
-    text::{counted, distance, excerpt, grouped},
+    text::{counted, distance, excerpt, grouped, size},
 };
 
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
@@ -47,6 +47,15 @@ pub(crate) struct Search {
     /// How many records
     #[arg(short, long = "top", value_name = "K", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..))]
     k: usize,
+    /// Only records at most this far away
+    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
+    within: Option<f32>,
+    /// Threads that share the work
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=1024))]
+    threads: usize,
+    /// Tell on standard error how many records were compared, how many of them scored in full, and how long it took
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     ids: IdOptions,
     /// One JSON object a query: {"query":0,"hits":[{"id":"…","distance":…}]}; a distance that has left the range of f32 is the string
@@ -71,6 +80,19 @@ impl Search {
             None => answers.give_lines(Lines::new(BufReader::with_capacity(1 << 18, stdin()), Path::new("standard input")), out),
         }
     }
+}
+
+fn explained(explanation: &Explanation) -> String {
+    let Explanation { queries, rows, bytes, scored, threads, instructions, elapsed, .. } = explanation;
+    format!(
+        "{} compared with {}, {} read, {} scored in full; {}, {instructions:?}, {:.1} ms",
+        counted(*queries, "query"),
+        counted(*rows, "record"),
+        size(*bytes),
+        grouped(*scored),
+        counted(*threads as u64, "thread"),
+        elapsed.as_secs_f64() * 1e3
+    )
 }
 
 struct Answers<'a> {
@@ -145,7 +167,15 @@ impl Answers<'_> {
                 "query {query} (counted from 0) holds a NaN or an infinity, which is at no distance to anything"
             )));
         }
-        for hits in self.collection.search_many(queries, self.search.k)? {
+        let mut search = varvite::Search::nearest(self.search.k).threads(self.search.threads);
+        if let Some(distance) = self.search.within {
+            search = search.within(distance);
+        }
+        let (answers, explanation) = self.collection.explain(&search, queries)?;
+        if self.search.explain {
+            writeln!(stderr(), "{}", explained(&explanation))?;
+        }
+        for hits in answers {
             if self.search.json {
                 self.print_json(&hits, out)?;
             } else {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use shuttle::thread;
 use varvite::{
-    Background, Collection, Database, Durability, ErrorKind, Metric, Options,
+    Background, Collection, Database, Durability, ErrorKind, Metric, Options, Search,
     io::simulated::{CrashPlan, SimulatedDisk},
 };
 
@@ -137,6 +137,13 @@ impl Run {
                 thread::yield_now();
                 let Some(again) = self.readable(observe(docs.iter())) else { return };
                 assert_eq!(again, state, "a snapshot changed");
+                let nearest = docs.search_by(&Search::nearest(2).threads(3), &[0.0; DIMENSION]);
+                let Some(nearest) = self.readable(nearest) else { return };
+                let found: Vec<(u32, u8)> = nearest[0].iter().map(|hit| (hit.distance.sqrt() as u32, hit.id[0])).collect();
+                let mut expected: Vec<(u32, u8)> = state.iter().map(|(id, value)| (*value, *id)).collect();
+                expected.sort_unstable();
+                expected.truncate(2);
+                assert_eq!(found, expected, "a search of three threads in a snapshot");
                 Kind::Snapshot { sequence: snapshot.sequence(), state }
             };
             self.figures.reads.fetch_add(1, Ordering::Relaxed);
