@@ -10,6 +10,9 @@ import shutil
 import sys
 import time
 
+# One thread for all: before NumPy, which asks for them when it is loaded.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 import numpy as np
 
 from data import Data
@@ -119,19 +122,34 @@ def reads(cell, size, missing=False):
     return metrics
 
 
-def search(cell):
+def search(cell, batch=1, k=10):
     metrics, latencies = {}, Latencies()
     target = cell.open_loaded()
-    target.search(cell.data.vectors([0])[0], 10)
+    if batch * k > 10 and not hasattr(target, "search_many"):
+        raise Unsupported("asked for the ten nearest of one query only")
+    run = target.search_many if batch > 1 else lambda queries, k: target.search(queries[0], k)
+    run(cell.data.vectors([0] * batch), k)
     for row in cell.turns():
-        query = cell.data.vectors([row])[0]
-        count = latencies.time(lambda: target.search(query, 10))
-        if count != min(10, cell.data.rows):
+        rows = [row] + [int(row) for row in cell.random.integers(cell.data.rows, size=batch - 1)]
+        queries = np.ascontiguousarray(cell.data.vectors(rows))
+        count = latencies.time(lambda: run(queries, k))
+        if count != batch * min(k, cell.data.rows):
             raise RuntimeError(f"the search gave {count} hits")
     latencies.report("search", metrics)
+    metrics["ns_a_pair"] = metrics["search_p50_ns"] / cell.data.rows / batch
     metrics["bytes_per_s"] = cell.data.rows * cell.data.dimension * 4 * 1e9 / metrics["search_p50_ns"]
+    if getattr(target, "approximate", False):
+        metrics["recall"] = recall(cell, target, k)
     target.close()
     return metrics
+
+
+def recall(cell, target, k):
+    """The share of the k nearest that an approximate index finds, of 100 rows as queries."""
+    queries = cell.data.vectors(cell.random.integers(cell.data.rows, size=100))
+    exact = np.argpartition(-(queries @ target.rows.T), k, axis=1)[:, :k]
+    found = target.labels(queries, k)
+    return sum(len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist())) / exact.size
 
 
 def reopen_clean(cell):
@@ -201,6 +219,10 @@ WORKLOADS = {
     "get-miss": lambda cell: reads(cell, 1, missing=True),
     "multi-get-64": lambda cell: reads(cell, 64),
     "search": search,
+    "search-16": lambda cell: search(cell, 16),
+    "search-64": lambda cell: search(cell, 64),
+    "search-512": lambda cell: search(cell, 512),
+    "search-1000-nearest": lambda cell: search(cell, k=1000),
     "reopen-clean": reopen_clean,
     "delete": delete,
     "put-1": put_single,

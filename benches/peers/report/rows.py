@@ -65,6 +65,14 @@ READS = [
     metric("prefix scan, all rows, p50", "µs", MICRO, True, "prefix-scan", "all_rows_p50_ns"),
     metric("search, 10 nearest", "GB/s", 1e-9, False, "search", "bytes_per_s"),
 ]
+SEARCHES = [
+    metric("search, 1 query, a row", "ns", 1, True, "search", "ns_a_pair"),
+    metric("search, 16 queries, a row and query", "ns", 1, True, "search-16", "ns_a_pair"),
+    metric("search, 64 queries, a row and query", "ns", 1, True, "search-64", "ns_a_pair"),
+    metric("search, 512 queries, a row and query", "ns", 1, True, "search-512", "ns_a_pair"),
+    metric("search, 1,000 nearest, a row", "ns", 1, True, "search-1000-nearest", "ns_a_pair"),
+    metric("found of the exact 10 nearest (1 where exact)", "", 1, None, "search", "recall"),
+]
 CHANGES = [
     metric("overwriting, settled", "MB/s", MB, False, "churn", "settled_bytes_per_s"),
     share("bytes written by overwriting / raw", True, "churn", "written_pages_bytes", "user_bytes"),
@@ -87,7 +95,7 @@ OPENS = [
     Row("acknowledged bytes over the time of that open", "GB/s", None, "reopen-killed", lambda cells: cells("reopen-killed", "acknowledged_bytes") / cells("reopen-killed", "open_ns")),
     metric("acknowledged rows lost by kill -9", "", 1, True, "reopen-killed", "lost_rows"),
 ]
-SECTIONS = [("Loading and space", LOADS), ("Durable puts", PUTS), ("Reading", READS), ("Changing", CHANGES), ("Opening", OPENS)]
+SECTIONS = [("Loading and space", LOADS), ("Durable puts", PUTS), ("Reading", READS), ("Searching", SEARCHES), ("Changing", CHANGES), ("Opening", OPENS)]
 
 # What the machine does by itself, for the column beside the engines: who measured it, and what.
 CEILINGS = {

@@ -114,8 +114,23 @@ class Targets:
                 (few, cheap), (many, dear) = costs[0], costs[-1]
                 self.add("8", f"{row.label}: {many:,} rows / {few:,} rows (limit: the logarithms')", dear / cheap, math.log(many) / math.log(few), True)
 
+    def searches(self):
+        """Those of exact search in f32, on the rows of the stage of that name."""
+        if (stage := "search") not in self.results.stages():
+            return
+        pair = lambda workload: lambda c: c(workload, "ns_a_pair")
+        value = self.own(lambda c: c("search", "bytes_per_s") / c.of("machine")("scan-dot", "plain_bytes_per_s"), stage)
+        self.add("search", "search, 1 query / memory read", value, 0.97, False)
+        limits = [("search", "faiss", 1), ("search", "usearch", 2), ("search-16", "faiss", 9), ("search-16", "numpy", 2), ("search-64", "faiss", 12)]
+        for workload, peer, limit in [*limits, ("search-64", "numpy", 1.2), ("search-512", "faiss", 4), ("search-512", "numpy", 1)]:
+            ratio = self.against(pair(workload), peer, stage)
+            queries = workload.removeprefix("search").removeprefix("-") or "1"
+            self.add("search", f"search, {queries} {'query' if queries == '1' else 'queries'}: times as fast as {NAMES[peer]}", ratio and 1 / ratio, limit, False)
+        value = self.own(lambda c: c("search-1000-nearest", "ns_a_pair") / c("search", "ns_a_pair"), stage)
+        self.add("search", "1,000 nearest / 10 nearest", value, 2, True)
+
     def table(self):
-        for part in (self.loads, self.puts, self.gets, self.scans, self.opens, self.space, self.memory, self.growth):
+        for part in (self.searches, self.loads, self.puts, self.gets, self.scans, self.opens, self.space, self.memory, self.growth):
             part()
         return table(["target", "", "limit", "measured", "share of the target", "verdict"], self.rows)
 

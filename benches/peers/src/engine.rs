@@ -84,4 +84,9 @@ pub trait Reader {
         })?;
         Ok(top.into_ids())
     }
+
+    /// [`Reader::search`] for many queries.
+    fn search_many(&mut self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Vec<u8>>>> {
+        queries.iter().map(|query| self.search(query, k)).collect()
+    }
 }

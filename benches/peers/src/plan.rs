@@ -3,7 +3,11 @@
 use crate::{engines, probe, workloads};
 
 /// Stores that only Python can drive; `python/runner.py` knows the same names.
-pub const PYTHON: &[&str] = &["lancedb", "chromadb", "sqlite-vec", "usearch"];
+pub const PYTHON: &[&str] = &["lancedb", "chromadb", "sqlite-vec", "usearch", "faiss", "numpy", "hnswlib"];
+/// Those of them that store vectors.
+const STORES: &[&str] = &["lancedb", "chromadb", "sqlite-vec", "usearch"];
+/// Those that search what is in memory, many queries at once.
+const LIBRARIES: &[&str] = &["usearch", "faiss", "numpy", "hnswlib"];
 /// Workloads that those have an interface for.
 const PYTHON_WORKLOADS: &[&str] = &["batch-load", "get-hit", "get-miss", "multi-get-64", "search", "reopen-clean", "delete", "put-1"];
 /// Engines that are taken to sizes at which the others take hours.
@@ -61,7 +65,7 @@ impl Stage {
     pub fn runs(&self, engine: &str, workload: &str) -> bool {
         match engine {
             "machine" => probe::WORKLOADS.contains(&workload),
-            name if PYTHON.contains(&name) => PYTHON_WORKLOADS.contains(&workload),
+            name if PYTHON.contains(&name) => PYTHON_WORKLOADS.contains(&workload) || workloads::SEARCHES.contains(&workload),
             _ => true,
         }
     }
@@ -91,7 +95,14 @@ fn available(engine: &str) -> bool {
 }
 
 fn vector_stores() -> Vec<&'static str> {
-    std::iter::once("varvite").chain(PYTHON.iter().copied()).collect()
+    std::iter::once("varvite").chain(STORES.iter().copied()).collect()
+}
+
+/// Exact search beside the bandwidth of memory.
+fn searching(rows: usize, peers: &[&'static str]) -> Stage {
+    let engines: Vec<_> = std::iter::once("varvite").chain(peers.iter().copied()).collect();
+    let workloads: Vec<_> = std::iter::once("scan-dot").chain(workloads::SEARCHES.iter().copied()).collect();
+    Stage::new("search", rows, 768).only(&engines, &workloads)
 }
 
 /// Five rounds in ten minutes: one group, so that a limit of time costs rounds and no stage.
@@ -103,8 +114,8 @@ pub fn quick() -> Vec<Vec<Stage>> {
     let stores = short(Stage::new("stores", 2_000, 384).only(&vector_stores(), &["batch-load", "get-hit", "search", "put-1"]));
     let growing = &["bulk-load", "get-hit", "scan-dot", "reopen-clean", "put-buffered"];
     let scale = |rows| short(Stage::new(&format!("scale-{rows}"), rows, 128).only(LARGE, growing));
-    let real = short(real);
-    vec![vec![main, real, stores, scale(10_000), scale(200_000)]]
+    let (real, search) = (short(real), short(searching(5_000, LIBRARIES)));
+    vec![vec![main, real, stores, search, scale(10_000), scale(200_000)]]
 }
 
 /// Hours, stage by stage; what is cut off goes on with `--resume`.
@@ -114,6 +125,8 @@ pub fn full() -> Vec<Vec<Stage>> {
         Stage { workloads: READS.to_vec(), ..Stage::new("random-100k", 100_000, 384) },
         Stage { real: true, ..Stage::new("real", 1_000_000, 384) },
         Stage::new("stores", 50_000, 384).only(&vector_stores(), PYTHON_WORKLOADS),
+        // More than a gigabyte, so that no part of it is in a cache.
+        searching(350_000, PYTHON),
     ];
     for dimension in [64, 100, 128, 384, 768, 1536] {
         let stage = Stage {

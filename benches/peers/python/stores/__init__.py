@@ -2,7 +2,8 @@
 
 import importlib
 
-MODULES = {"lancedb": "lance", "chromadb": "chroma", "sqlite-vec": "sqlite_vec_store", "usearch": "usearch_store"}
+MODULES = {"lancedb": "lance", "chromadb": "chroma", "sqlite-vec": "sqlite_vec_store", "usearch": "usearch_store",
+           "faiss": "faiss_store", "numpy": "numpy_store", "hnswlib": "hnswlib_store"}
 
 
 class Unsupported(Exception):

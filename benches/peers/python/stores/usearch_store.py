@@ -43,7 +43,10 @@ class Store:
         return rows, len(rows)
 
     def search(self, query, k):
-        return len(self.index.search(query, k, exact=True))
+        return len(self.index.search(query, k, exact=True, threads=1))
+
+    def search_many(self, queries, k):
+        return self.index.search(queries, k, exact=True, threads=1).keys.size
 
     def delete(self, ids):
         self.index.remove(self.keys(ids))

@@ -106,6 +106,11 @@ impl Reader for VarviteReader<'_> {
     }
 
     fn search(&mut self, query: &[f32], k: usize) -> Result<Vec<Vec<u8>>> {
-        Ok(self.docs.search(query, k)?.into_iter().map(|hit| hit.id.to_vec()).collect())
+        Ok(self.docs.search(query, k)?.into_iter().map(|hit| hit.id).collect())
+    }
+
+    fn search_many(&mut self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Vec<u8>>>> {
+        let answers = self.docs.search_many(&queries.concat(), k)?;
+        Ok(answers.into_iter().map(|hits| hits.into_iter().map(|hit| hit.id).collect()).collect())
     }
 }

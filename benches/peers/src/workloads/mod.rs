@@ -35,6 +35,9 @@ pub const ALL: &[&str] = &[
     "reopen-killed",
 ];
 
+/// Exact search alone: one query and batches.
+pub const SEARCHES: &[&str] = &["search", "search-16", "search-64", "search-512", "search-1000-nearest"];
+
 pub fn run(cell: &Cell) -> Result<Metrics> {
     match cell.spec.workload.as_str() {
         "bulk-load" => load::bulk(cell),
@@ -49,7 +52,11 @@ pub fn run(cell: &Cell) -> Result<Metrics> {
         "scan" => scan::ordered(cell),
         "prefix-scan" => scan::prefix(cell),
         "scan-dot" => scan::with_dot(cell),
-        "search" => scan::search(cell),
+        "search" => scan::search(cell, 1, 10),
+        "search-16" => scan::search(cell, 16, 10),
+        "search-64" => scan::search(cell, 64, 10),
+        "search-512" => scan::search(cell, 512, 10),
+        "search-1000-nearest" => scan::search(cell, 1, 1000),
         "put-1" => put::durable(cell, 1),
         "put-2" => put::durable(cell, 2),
         "put-8" => put::durable(cell, 8),

@@ -90,8 +90,8 @@ pub fn prefix(cell: &Cell) -> Result<Metrics> {
     Ok(metrics)
 }
 
-/// The ten rows with the largest dot products, exactly.
-pub fn search(cell: &Cell) -> Result<Metrics> {
+/// The k rows with the largest dot products with each query of a batch, exactly.
+pub fn search(cell: &Cell, batch: usize, k: usize) -> Result<Metrics> {
     let mut metrics = Metrics::new();
     let engine = cell.open_loaded(Mode::Buffered)?;
     warm(&*engine)?;
@@ -99,16 +99,17 @@ pub fn search(cell: &Cell) -> Result<Metrics> {
     let mut random = Random::new(13);
     let (end, mut latencies) = (Deadline::after(cell.spec.seconds), Latencies::default());
     while latencies.len() == 0 || !end.passed() {
-        let query = cell.data.vector(random.below(cell.data.rows), 0);
-        let hits = latencies.time(|| reader.search(query, 10))?;
-        if hits.len() != 10.min(cell.data.rows) {
-            return Err(format!("the search gave {} hits", hits.len()).into());
+        let queries: Vec<&[f32]> = (0..batch).map(|_| cell.data.vector(random.below(cell.data.rows), 0)).collect();
+        let hits = latencies.time(|| reader.search_many(&queries, k))?;
+        let expected = batch * k.min(cell.data.rows);
+        if hits.iter().map(Vec::len).sum::<usize>() != expected {
+            return Err(format!("the search gave {} hits, not {expected}", hits.len()).into());
         }
     }
     latencies.report("search", &mut metrics);
-    let bytes = (cell.data.rows * cell.data.dimension * 4) as f64;
     if let Some(p50) = metrics.get("search_p50_ns").and_then(serde_json::Value::as_f64) {
-        metrics.insert("bytes_per_s".into(), json!(bytes * 1e9 / p50));
+        metrics.insert("ns_a_pair".into(), json!(p50 / (cell.data.rows * batch) as f64));
+        metrics.insert("bytes_per_s".into(), json!((cell.data.rows * cell.data.dimension * 4) as f64 * 1e9 / p50));
     }
     Ok(metrics)
 }
