@@ -126,6 +126,8 @@ fn reads(c: &mut Criterion) {
     c.bench_function("scan 20k x 384", |b| b.iter(|| black_box(docs.iter().unwrap().map(|row| row.unwrap()[0]).sum::<f32>())));
     let query = vector(5);
     c.bench_function("search 20k x 384", |b| b.iter(|| black_box(docs.search(&query, 10).unwrap())));
+    let queries: Vec<f32> = (0..64).flat_map(vector).collect();
+    c.bench_function("search 20k x 384, 64 queries", |b| b.iter(|| black_box(docs.search_many(&queries, 10).unwrap())));
 }
 
 fn maintenance(c: &mut Criterion) {

@@ -120,6 +120,16 @@ fn prefix(directory: &Path) -> usize {
     COUNTED
 }
 
+/// The ten nearest of queries, asked together: a row and query.
+fn search(directory: &Path, queries: usize) -> usize {
+    let (_db, docs) = loaded(directory);
+    let asked: Vec<f32> = (0..queries).flat_map(|query| vector(query * 4567 + 3)).collect();
+    let mut hits = 0;
+    measured(&mut || hits = black_box(docs.search_many(&asked, 10).unwrap()).iter().map(Vec::len).sum());
+    assert_eq!(hits, 10 * queries);
+    ROWS * queries
+}
+
 /// Replays a log of single puts: what its process would have left, had it been killed.
 fn recover(directory: &Path) -> usize {
     let db = Database::open(directory.join("db"), options()).unwrap();
@@ -149,6 +159,8 @@ fn main() {
         Some("put-many-200") => put_many(path),
         Some("iterator-step") => iterate(path),
         Some("prefix-first-row") => prefix(path),
+        Some("search") => search(path, 1),
+        Some("search-64") => search(path, 64),
         Some("recover-frame") => recover(path),
         // `cargo bench` runs every bench.
         _ => return println!("benches/instructions/run counts the instructions of this program"),

@@ -173,6 +173,6 @@ macro_rules! compiled {
 // With the rows of a tile for panels of up to two queries, four, and six.
 compiled!(portable, simd::Portable, (2, 1, 1));
 #[cfg(target_arch = "x86_64")]
-compiled!(avx2, simd::Avx2, (4, 2, 1), "avx2,fma");
+compiled!(avx2, simd::Avx2, (4, 2, 2), "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 compiled!(avx512, simd::Avx512, (8, 6, 4), "avx512f");
