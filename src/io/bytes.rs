@@ -109,14 +109,20 @@ pub(crate) fn f32s_as_bytes(elements: &[f32]) -> &[u8] {
 #[inline]
 pub(crate) fn prefetch(bytes: &[u8], len: usize) {
     let bytes = bytes.get(..len).unwrap_or(bytes);
+    bytes.chunks(64).for_each(|line| prefetch_line(line.as_ptr()));
+}
+
+/// Asks the processor to bring the cache line of an address near; any address will do. Only a hint.
+#[inline(always)]
+pub(crate) fn prefetch_line(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
+    // SAFETY: the instruction is part of the baseline; it loads nothing that the program could see and faults at no address.
+    unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the instruction is part of the baseline; it loads nothing that the program could see and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _no_hint = bytes;
+    let _no_hint = address;
 }
 
 #[cfg(test)]

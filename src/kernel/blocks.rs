@@ -2,13 +2,13 @@
 //!
 //! One query passes over the rows at the speed of memory, each row with four accumulators, so that no addition waits for the one before, and
 //! the row some 8 KiB further on asked for ahead of its use. Several queries share what is loaded: a tile of rows × queries keeps its sums in
-//! registers, each row register is used by all queries of a panel and each query register by all rows, while a panel of up to some 2,000 dimensions lies in the first-level and
-//! the rows lie in the second-level cache (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008).
+//! registers, each row register is used by all queries of a panel and each query register by all rows, while a panel of up to some 2,000
+//! dimensions lies in the first-level and the rows lie in the second-level cache (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008).
 
 use super::simd::Simd;
 use crate::io::{
     Bytes,
-    bytes::{as_f32s, f32s_as_bytes},
+    bytes::{as_f32s, f32s_as_bytes, prefetch_line},
 };
 
 /// Queries of the widest panel.
@@ -96,7 +96,8 @@ impl Panel {
     }
 }
 
-/// The sums of rows against the one query of a panel (the first registers of more of them, where terms do not ask for the query), and if `SQUARES` those of the rows' own squares. Rows, sums and squares are as many.
+/// The sums of rows against the one query of a panel (of any panel where terms do not ask for the query), and if `SQUARES` those of the rows' own
+/// squares. Rows, sums and squares are as many.
 #[inline(always)]
 pub(super) fn stream<S: Simd, T: Terms, const SQUARES: bool>(panel: &Panel, rows: &[&[f32]], sums: &mut [f32], squares: &mut [f32]) {
     let query = panel.registers::<S>();
@@ -118,7 +119,7 @@ pub(super) fn stream<S: Simd, T: Terms, const SQUARES: bool>(panel: &Panel, rows
                 }
             }
             for _ in 0..4 * S::LANES * size_of::<f32>() / CACHE_LINE {
-                S::prefetch(ahead);
+                prefetch_line(ahead.cast());
                 ahead = ahead.wrapping_add(CACHE_LINE / size_of::<f32>());
             }
         }

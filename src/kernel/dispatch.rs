@@ -31,23 +31,30 @@ pub enum Instructions {
 }
 
 impl Instructions {
+    const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
     /// Those that this machine has, the narrowest first.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "other processors have one set")]
-        let mut sets = vec![Self::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            sets.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self::Avx2));
-            sets.extend(is_x86_feature_detected!("avx512f").then_some(Self::Avx512));
-        }
-        sets
+        Self::ALL.into_iter().filter(|set| set.is_available()).collect()
     }
 
     /// The widest one of this machine.
     #[must_use]
     pub fn widest() -> Self {
-        InstructionSet::detect().0
+        InstructionSet::up_to(Self::Avx512).0
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
     }
 }
 
@@ -56,21 +63,16 @@ impl Instructions {
 pub(crate) struct InstructionSet(Instructions);
 
 impl InstructionSet {
-    /// The widest one of this machine.
-    pub(crate) fn detect() -> Self {
-        Self::up_to(Instructions::Avx512)
-    }
-
     /// The widest one of this machine up to another one.
     pub(crate) fn up_to(widest: Instructions) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if widest >= Instructions::Avx512 && is_x86_feature_detected!("avx512f") {
-            return Self(Instructions::Avx512);
-        } else if widest >= Instructions::Avx2 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Self(Instructions::Avx2);
-        }
-        let _portable_whatever = widest;
-        Self(Instructions::Portable)
+        let found = Instructions::ALL.into_iter().rev().find(|set| *set <= widest && set.is_available());
+        Self(found.unwrap_or(Instructions::Portable))
+    }
+
+    /// The widest one of this machine.
+    #[cfg(test)]
+    pub(crate) fn detect() -> Self {
+        Self(Instructions::widest())
     }
 
     /// All that this machine has, so that each can be checked against the others.

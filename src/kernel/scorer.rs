@@ -29,6 +29,11 @@ impl Scorer {
         Self { metric, dimension: query.len(), query: lanes, query_square, instructions }
     }
 
+    /// The sum of the query's squares.
+    pub(super) fn query_square(&self) -> f64 {
+        self.query_square
+    }
+
     /// The score of one row, which must have the query's dimension.
     pub(crate) fn score(&self, row: &[f32]) -> f32 {
         debug_assert_eq!(row.len(), self.dimension, "a row of another dimension than the query");

@@ -4,7 +4,7 @@ use super::{
     blocks::{self, Panel},
     bound::{self, QueryBound},
     dispatch::InstructionSet,
-    lanes::{self, Lanes},
+    scorer::Scorer,
     simd::Simd,
 };
 use crate::types::Metric;
@@ -38,15 +38,14 @@ pub(crate) struct Sums {
 }
 
 impl Sieve {
-    /// For queries of one dimension.
-    pub(crate) fn new(metric: Metric, queries: &[&[f32]], instructions: InstructionSet) -> Self {
+    /// For queries of one dimension, and the scorers of each.
+    pub(crate) fn new(metric: Metric, queries: &[&[f32]], scorers: &[Scorer], instructions: InstructionSet) -> Self {
         let dimension = queries.first().map_or(0, |query| query.len());
-        let square = |query: &[f32]| instructions.sums::<lanes::Product>(&Lanes::of(query), query).reduce();
         Self {
             metric,
             dimension,
             panels: Panel::all(queries, instructions.lanes()),
-            bounds: queries.iter().map(|query| QueryBound::new(metric, dimension, square(query))).collect(),
+            bounds: scorers.iter().map(|scorer| QueryBound::new(metric, dimension, scorer.query_square())).collect(),
             instructions,
         }
     }

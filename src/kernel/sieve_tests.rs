@@ -20,6 +20,11 @@ impl Floats {
     }
 }
 
+fn sieve(metric: Metric, queries: &[&[f32]], set: InstructionSet) -> Sieve {
+    let scorers: Vec<Scorer> = queries.iter().map(|query| Scorer::new(metric, query)).collect();
+    Sieve::new(metric, queries, &scorers, set)
+}
+
 /// Which rows the sieve leaves for each query, given a threshold for each pair.
 fn left(sieve: &Sieve, rows: &[&[f32]], threshold: impl Fn(usize, usize) -> f32) -> Vec<Vec<bool>> {
     let mut sums = Sums::default();
@@ -44,7 +49,7 @@ fn check(queries: &[Vec<f32>], rows: &[Vec<f32>], slack: Option<f32>) {
         let scores: Vec<Vec<f32>> =
             queries.iter().map(|query| rows.iter().map(|row| Scorer::new(metric, query).score(row)).collect()).collect();
         for set in InstructionSet::available() {
-            let sieve = Sieve::new(metric, &queries, set);
+            let sieve = sieve(metric, &queries, set);
             for (query, left) in left(&sieve, &rows, |query, row| scores[query][row]).iter().enumerate() {
                 for (row, left) in left.iter().enumerate() {
                     let (query, row) = (queries[query], rows[row]);
@@ -140,7 +145,7 @@ fn a_threshold_of_nan_or_infinity_keeps_every_row() {
     let rows: Vec<_> = (0..40).map(|_| floats.vector(24, 1.0)).collect();
     let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
     for metric in Metric::ALL {
-        let sieve = Sieve::new(metric, &rows[..3], InstructionSet::detect());
+        let sieve = sieve(metric, &rows[..3], InstructionSet::detect());
         for threshold in [f32::NAN, f32::INFINITY] {
             assert!(left(&sieve, &rows, |_, _| threshold).concat().iter().all(|left| *left), "{metric}");
         }
@@ -149,7 +154,7 @@ fn a_threshold_of_nan_or_infinity_keeps_every_row() {
 
 #[test]
 fn no_rows_are_no_error() {
-    let sieve = Sieve::new(Metric::Dot, &[&[1.0, 2.0]], InstructionSet::detect());
+    let sieve = sieve(Metric::Dot, &[&[1.0, 2.0]], InstructionSet::detect());
     assert_eq!(left(&sieve, &[], |_, _| 0.0), [Vec::<bool>::new()]);
 }
 

@@ -40,9 +40,10 @@ pub(crate) fn search(
     let (begun, limits) = (clock.elapsed(), Limits::new(request, &**clock));
     let instructions = InstructionSet::up_to(request.instructions);
     let piece_rows = (PIECE_BYTES / meta.dimension.stride()).clamp(1, PIECE_ROWS);
+    let scorers: Vec<Scorer> = queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect();
     let task = Arc::new(Task {
-        sieve: Sieve::new(meta.metric, queries, instructions),
-        scorers: queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect(),
+        sieve: Sieve::new(meta.metric, queries, &scorers, instructions),
+        scorers,
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
         pieces: pieces(reading, collection, request, piece_rows),
         next: AtomicUsize::new(0),
@@ -181,6 +182,30 @@ impl Task {
             return Err(Error::new(ErrorKind::Cancelled, "another thread of the search failed"));
         }
         self.limits.check(&*self.clock)
+    }
+
+    /// Scores the rows of a block that the sieve leaves.
+    fn score(
+        &self,
+        (query, top): (usize, &mut TopK),
+        block: &[&[f32]],
+        sums: &Sums,
+        work: &mut Work,
+        id: impl Fn(usize) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let (Some(scorer), Some(threshold)) = (self.scorers.get(query), self.thresholds.get(query)) else { return Ok(()) };
+        let mut from = 0;
+        while let Some(row) = self.sieve.first_within(query, threshold.get(), sums, from) {
+            from = row + 1;
+            let score = scorer.score(block.get(row).copied().unwrap_or_default());
+            work.scored += 1;
+            let far = self.request.within.is_some_and(|distance| score.is_nan() || score > distance);
+            if !far && top.push(score, || id(row))? {
+                work.kept += 1;
+                threshold.lower_to(top.threshold());
+            }
+        }
+        Ok(())
     }
 
     /// Does pieces until none is left, or one fails.
@@ -350,32 +375,6 @@ impl Scan<'_> {
                 }
             }
             start += block.len();
-        }
-        Ok(())
-    }
-}
-
-impl Task {
-    /// Scores the rows of a block that the sieve leaves.
-    fn score(
-        &self,
-        (query, top): (usize, &mut TopK),
-        block: &[&[f32]],
-        sums: &Sums,
-        work: &mut Work,
-        id: impl Fn(usize) -> Result<Vec<u8>>,
-    ) -> Result<()> {
-        let (Some(scorer), Some(threshold)) = (self.scorers.get(query), self.thresholds.get(query)) else { return Ok(()) };
-        let mut from = 0;
-        while let Some(row) = self.sieve.first_within(query, threshold.get(), sums, from) {
-            from = row + 1;
-            let score = scorer.score(block.get(row).copied().unwrap_or_default());
-            work.scored += 1;
-            let far = self.request.within.is_some_and(|distance| score.is_nan() || score > distance);
-            if !far && top.push(score, || id(row))? {
-                work.kept += 1;
-                threshold.lower_to(top.threshold());
-            }
         }
         Ok(())
     }

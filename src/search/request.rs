@@ -86,16 +86,17 @@ impl Search {
         self
     }
 
-    /// Only records of these insertion ordinals, as [`Row::ordinal`](crate::Row::ordinal) tells them: a bitmap, made here and shared by clones of this search (at most
-    /// 512 bytes for each ordinal, an eighth of one where they lie close together). Where few records are asked for, of the others only the ordinal
-    /// is read. With [`Search::among`], both must hold.
+    /// Only records of these insertion ordinals, as [`Row::ordinal`](crate::Row::ordinal) tells them: a bitmap, made here and shared by clones of
+    /// this search (at most 512 bytes for each ordinal, an eighth of one where they lie close together). Where few records are asked for, of the
+    /// others only the ordinal is read. With [`Search::among`], both must hold.
     #[must_use]
     pub fn among_ordinals(mut self, ordinals: impl IntoIterator<Item = u64>) -> Self {
         self.ordinals = Some(Arc::new(ordinals.into_iter().collect()));
         self
     }
 
-    /// The widest instruction set that the kernels may use: for tests and comparisons, as the answer does not depend on it. Default [`Instructions::widest`].
+    /// The widest instruction set that the kernels may use: for tests and comparisons, as the answer does not depend on it. Default
+    /// [`Instructions::widest`].
     #[must_use]
     pub fn instructions(mut self, instructions: Instructions) -> Self {
         self.instructions = instructions;

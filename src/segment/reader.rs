@@ -25,9 +25,9 @@ pub(crate) struct Segment {
 }
 
 /// Insertion ordinals, as they are stored.
-pub(crate) struct Ordinals(Bytes);
+pub(crate) struct StoredOrdinals(Bytes);
 
-impl Ordinals {
+impl StoredOrdinals {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ordinal> {
         let (words, _) = self.0.as_chunks::<8>();
         words.iter().map(|word| Ordinal::from_le_bytes(*word))
@@ -123,9 +123,9 @@ impl Segment {
     }
 
     /// Insertion ordinals of consecutive rows.
-    pub(crate) fn ordinals(&self, rows: Range<u32>) -> Result<Ordinals> {
+    pub(crate) fn ordinals(&self, rows: Range<u32>) -> Result<StoredOrdinals> {
         let (start, len) = (u64::from(rows.start) * 8, u64::from(rows.end.saturating_sub(rows.start)) * 8);
-        self.sections.fetch(SectionKind::Ordinals, start, len).map(Ordinals)
+        self.sections.fetch(SectionKind::Ordinals, start, len).map(StoredOrdinals)
     }
 
     /// Walks the rows from `start_row` on.

@@ -1,7 +1,6 @@
 use std::arch::x86_64::{
-    __m128, __m256, __m256i, _MM_HINT_T0, _mm_add_ps, _mm_prefetch, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128,
-    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_setzero_ps,
-    _mm256_sub_ps,
+    __m128, __m256, __m256i, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_setzero_ps, _mm256_sub_ps,
 };
 
 use super::Simd;
@@ -75,11 +74,5 @@ impl Simd for Avx2 {
             _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(halves.0, halves.1));
         }
         sums
-    }
-
-    #[inline(always)]
-    fn prefetch(element: *const f32) {
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(element.cast()) }
     }
 }

@@ -36,6 +36,4 @@ pub(super) trait Simd {
     fn multiply_add(a: Self::Register, b: Self::Register, c: Self::Register) -> Self::Register;
     /// The sum of the lanes of each, as a tree.
     fn sums(registers: [Self::Register; 4]) -> [f32; 4];
-    /// Asks for the cache line of an element ahead of its use; any address will do.
-    fn prefetch(element: *const f32);
 }

@@ -61,7 +61,4 @@ impl Simd for Portable {
     fn sums(registers: [Self::Register; 4]) -> [f32; 4] {
         registers.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
     }
-
-    #[inline(always)]
-    fn prefetch(_: *const f32) {}
 }
