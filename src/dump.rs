@@ -167,10 +167,13 @@ fn manifest(bytes: &[u8], lines: &mut Lines<'_>) -> Result<()> {
 }
 
 fn collection(entry: &CollectionEntry, lines: &mut Lines<'_>) -> Result<()> {
-    let CollectionEntry { id, dimension, metric, next_ordinal, name, runs } = entry;
+    let CollectionEntry { id, dimension, metric, codes, next_ordinal, name, runs } = entry;
     lines.say(
         80,
-        format_args!("collection {id} {name:?}: dimension {dimension}, {metric}, next ordinal {next_ordinal}, {} runs", runs.len()),
+        format_args!(
+            "collection {id} {name:?}: dimension {dimension}, {metric}, codes {codes}, next ordinal {next_ordinal}, {} runs",
+            runs.len()
+        ),
     )?;
     for (run, segments) in runs.iter().enumerate() {
         for segment in segments {
@@ -250,8 +253,8 @@ fn operations(body: &[u8], base: u64, lines: &mut Lines<'_>) -> Result<()> {
 
 fn describe(operation: &Operation<'_>) -> String {
     match operation {
-        Operation::CreateCollection { id, dimension, metric, name } => {
-            format!("create collection {id} {name:?}, dimension {dimension}, {metric}")
+        Operation::CreateCollection { id, dimension, metric, codes, name } => {
+            format!("create collection {id} {name:?}, dimension {dimension}, {metric}, codes {codes}")
         }
         Operation::DropCollection { id } => format!("drop collection {id}"),
         Operation::RenameCollection { id, name } => format!("rename collection {id} to {name:?}"),

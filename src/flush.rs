@@ -145,7 +145,7 @@ fn write_rows(outputs: &mut Outputs<'_>, version: &Version, frozen: &Frozen, gra
             let piece = match &mut piece {
                 Some(piece) => piece,
                 none => {
-                    outputs.begin_segment(meta.dimension)?;
+                    outputs.begin_segment(meta.dimension, meta.codes)?;
                     none.insert(Piece { collection: meta.id, file: outputs.file()?.number(), rows: Vec::new() })
                 }
             };

@@ -38,4 +38,4 @@ pub use kernel::Instructions;
 pub use options::{Background, ChecksumMode, Durability, Options, ReadMode};
 pub use read::{Row, Rows};
 pub use search::{Explanation, Search};
-pub use types::{Fields, Metadata, Metric, Payload, Record, Value};
+pub use types::{Codes, Fields, Metadata, Metric, Payload, Record, Value};

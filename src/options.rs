@@ -75,7 +75,7 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Budget of all log files, in bytes. At least 1 MiB is taken: with less, every write would end its log. Default 256 MiB.
     pub log_bytes: u64,
-    /// Memory of one merge or ascending bulk load beside its vectors (ids, index, payloads of the segment being built), in bytes: where it is
+    /// Memory of one merge or ascending bulk load beside its vectors (ids, index, codes, payloads of the segment being built), in bytes: where it is
     /// used up, the segment ends. At least 64 KiB are taken. Default 16 MiB.
     pub merge_bytes: usize,
     /// Whether NaN and infinities are accepted (and kept bit-exactly). Default no: they are refused by name.

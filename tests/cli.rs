@@ -215,7 +215,7 @@ fn null_clears_and_absence_keeps() {
 #[test]
 fn collections_are_created_listed_renamed_dropped() {
     let bench = Bench::with_records();
-    assert_eq!(bench.ok(&["list", "db", "--json"]), "{\"name\":\"c\",\"dimension\":2,\"metric\":\"l2\",\"count\":3}\n");
+    assert_eq!(bench.ok(&["list", "db", "--json"]), "{\"name\":\"c\",\"dimension\":2,\"metric\":\"l2\",\"codes\":\"none\",\"count\":3}\n");
     bench.ok(&["rename", "db", "c", "papers"]);
     assert_eq!(bench.run(&["scan", "db", "c"]).code, 1);
     assert!(bench.ok(&["list", "db"]).contains("papers"));
@@ -689,6 +689,9 @@ fn every_command_reports_to_programs() {
     let bench = Bench::with_records();
     let one = |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&bench.ok(&[arguments, &["--json"]].concat())).unwrap() };
     assert_eq!(one(&["create", "db", "d", "--dim", "2", "--metric", "dot"])["created"], "d");
+    assert_eq!(one(&["create", "db", "coded", "--dim", "2", "--metric", "dot", "--codes", "int8"])["codes"], "int8");
+    assert_eq!(one(&["create", "db", "wide", "--dim", "128", "--metric", "dot"])["codes"], "int8");
+    assert_eq!(one(&["create", "db", "plain", "--dim", "128", "--metric", "dot", "--codes", "none"])["codes"], "none");
     assert_eq!(one(&["rename", "db", "d", "e"])["name"], "e");
     assert_eq!(one(&["drop", "db", "e"])["dropped"], "e");
     assert_eq!(one(&["put", "db", "c", "x", "--vector", "1,1"])["inserted"], true);

@@ -145,7 +145,7 @@ class Record:
 
 def read_schema(fields):
     dimension, metric, storage, reserved = fields.unpack("IBBH")
-    fields.check(1 <= dimension <= 65_535 and metric < 3 and storage == 0 and reserved == 0, "impossible schema", fields.at - 8)
+    fields.check(1 <= dimension <= 65_535 and metric < 3 and storage < 2 and reserved == 0, "impossible schema", fields.at - 8)
     return dimension, METRICS[metric]
 
 
@@ -439,15 +439,18 @@ class Sections:
         footer.finish()
         self.by_kind, used, last = {}, 0, 0
         for kind, flags, block_bytes, offset, size, first, reserved in entries:
-            known = 1 <= kind <= 8
+            known = 1 <= kind <= 10
             footer.check(known or not flags & 1, f"required section of unknown kind {kind}", 0)
-            footer.check(kind > last and flags <= 1 and (flags == 1 or not known), "impossible section", 0)
+            # Codes and their factors stand behind the rows.
+            place = {9: 1.3, 10: 1.6}.get(kind, kind)
+            footer.check(flags <= 1 and (flags == (kind <= 8) or not known), "wrongly marked section", 0)
+            footer.check(place > last, "impossible section", 0)
             footer.check(offset % 64 == 0 and offset >= used and size > 0 and reserved == 0, "impossible section", 0)
             self.whole.at = used
             self.whole.zeros(offset - used)
             content = self.whole.take(size)
             self.by_kind[kind] = Fields(name, content, base + offset)
-            used, last = offset + size, kind
+            used, last = offset + size, place
         self.whole.at = used
         self.whole.zeros(len(data) - length - used)
         self.check_blocks(entries, footer)
@@ -460,7 +463,7 @@ class Sections:
         sums = np.frombuffer(table.data, "<u4")
         for kind, _, block_bytes, _, size, first, _ in entries:
             expected = {1: head.group_rows * head.stride, 8: 0}.get(kind, 4096)
-            footer.check(block_bytes == expected or kind > 8, f"block size of section {kind}", 0)
+            footer.check(block_bytes == expected or kind > 10, f"block size of section {kind}", 0)
             if block_bytes == 0:
                 continue
             fields = self.by_kind[kind]
@@ -479,6 +482,34 @@ class Sections:
 
 def ceil_div(value, by):
     return -(-value // by)
+
+
+def split_mix(state, count):
+    words = []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        word = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+        words.append(word ^ word >> 31)
+    return words
+
+
+def rotate(rows):
+    """The matrix R of section 8.1, applied to each row."""
+    dimension = rows.shape[1]
+    block = 1 << (dimension.bit_length() - 1)
+    rows = rows.copy()
+    for state, start in (1, 0), (2, dimension - block):
+        words = split_mix(state, ceil_div(block, 64))
+        signs = np.array([-1.0 if words[i // 64] >> (i % 64) & 1 else 1.0 for i in range(block)])
+        part = rows[:, start : start + block] * signs / block**0.5
+        width = 1
+        while width < block:
+            halves = part.reshape(len(rows), -1, 2, width)
+            part = np.stack([halves[:, :, 0] + halves[:, :, 1], halves[:, :, 0] - halves[:, :, 1]], axis=2).reshape(len(rows), block)
+            width *= 2
+        rows[:, start : start + block] = part
+    return rows
 
 
 class Segment:
@@ -502,6 +533,32 @@ class Segment:
         self.ids = self.read_ids(sections)
         self.check_hash(sections.section(5, 64 * max(1, ceil_div(head.rows, 7))))
         self.payloads = self.read_payloads(sections)
+        self.check_codes(sections, table[:, :packed])
+
+    def check_codes(self, sections, rows):
+        """What section 8.1 promises of codes and factors, by a matrix in float64."""
+        head = self.footer
+        if 9 not in sections.by_kind:
+            self.whole.check(10 not in sections.by_kind, "factors without codes", 0)
+            return
+        stored = sections.section(9, head.rows * head.dimension)
+        factors = np.frombuffer(sections.section(10, 12 * head.rows).data, "<f4").reshape(head.rows, 3).astype(np.float64)
+        codes = np.frombuffer(stored.data, np.int8).reshape(head.rows, head.dimension).astype(np.float64)
+        with np.errstate(all="ignore"):
+            exact = np.ascontiguousarray(rows).view("<f4").astype(np.float64)
+            rotated = rotate(exact)
+            known = np.isfinite(factors[:, 2])
+            scale, norm, residual = factors[:, 0], factors[:, 1], factors[:, 2]
+            size = np.linalg.norm(exact, axis=1)
+            apart = np.linalg.norm(rotated - scale[:, None] * codes, axis=1)
+            greatest = np.abs(rotated).max(axis=1)
+            stored.check(not factors[~known, :2].any() and not codes[~known].any(), "code of which nothing is known", 0)
+            tiny_or_huge = ~((greatest > 2.0**-49) & (greatest < 2.0**49))
+            stored.check(tiny_or_huge[~known].all(), "ordinary row without a code", 0)
+            stored.check((apart <= residual)[known].all(), "residual that is too small", 0)
+            stored.check((residual <= apart * 1.001 + size * 1e-5 + 1e-29)[known].all(), "residual that is too great", 0)
+            stored.check((np.abs(codes).max(axis=1) == 127)[known].all(), "scale that is too great", 0)
+            stored.check((np.abs(norm - size) <= size * 1e-6)[known].all(), "norm of another row", 0)
 
     def read_ids(self, sections):
         blocks = ceil_div(self.footer.rows, 16)

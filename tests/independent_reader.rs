@@ -12,7 +12,7 @@
 
 use std::{fmt::Write, path::Path, process::Command};
 
-use varvite::{Database, DuplicatePolicy, Fields, Metadata, Metric, Options};
+use varvite::{Codes, Database, DuplicatePolicy, Fields, Metadata, Metric, Options};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -64,10 +64,14 @@ fn reads_the_same_from_logs_segments_and_compacted_files() {
     let path = scratch.path().join("db");
     let options = || Options { memtable_bytes: 1 << 20, idle_flush_after: std::time::Duration::from_secs(3600), ..Options::default() };
     let db = Database::open(&path, options()).unwrap();
-    let wide = db.create_collection("wide", 48, Metric::Cosine).unwrap();
+    let wide = db.create_collection_with("wide", 48, Metric::Cosine, Codes::Int8).unwrap();
     let narrow = db.create_collection("narrow", 3, Metric::Dot).unwrap();
     db.create_collection("gone", 2, Metric::L2).unwrap().insert("x", &[1.0, 2.0]).unwrap();
     wide.bulk_load((0..700).map(|row| (format!("id-{row:04}"), Fields::from(vector(row, 48)))), DuplicatePolicy::Refuse).unwrap();
+    // Of these a code knows nothing.
+    for (id, size) in [("none", 0.0), ("tiny", 1e-30), ("huge", 1e30)] {
+        wide.insert(id, &[size; 48]).unwrap();
+    }
     let mut batch = db.batch();
     for row in 0..300 {
         let metadata = Metadata::new().with("n", row as i64).with("f", 0.5).with("b", row % 2 == 0).with("t", vec!["a".to_owned()]);

@@ -23,7 +23,9 @@ use std::{
 };
 
 use support::{Random, reading::canonical_score};
-use varvite::{Background, Collection, Database, DuplicatePolicy, ErrorKind, Fields, Hit, Instructions, Metric, Options, ReadMode, Search};
+use varvite::{
+    Background, Codes, Collection, Database, DuplicatePolicy, ErrorKind, Fields, Hit, Instructions, Metric, Options, ReadMode, Search,
+};
 
 type Model = BTreeMap<Vec<u8>, Vec<f32>>;
 type Answer = Vec<(Vec<u8>, u32)>;
@@ -100,7 +102,7 @@ fn filled(kind: Kind, metric: Metric, dimension: usize, read_mode: ReadMode, see
     let mut random = Random(seed);
     let options = Options { background: Background::Inline, allow_non_finite: true, read_mode, ..Options::default() };
     let db = Database::in_memory(options).unwrap();
-    let docs = db.create_collection("docs", dimension, metric).unwrap();
+    let docs = db.create_collection_with("docs", dimension, metric, Codes::Int8).unwrap();
     let mut model = Model::new();
     let id = |number: usize| format!("{:03}-{number}", number * 7919 % 1000).into_bytes();
     let mut next = |number: usize| vector(kind, &mut random, number, dimension);
@@ -162,6 +164,7 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
             let queries = queries(kind, dimension, 13);
             let sorted: Vec<_> = queries.chunks(dimension).map(|query| sorted(metric, query, &model)).collect();
             let context = format!("{kind:?}, {metric}, dimension {dimension}");
+            let mut coded = 0;
             for k in [1, 10, 400, 5000] {
                 for threads in [1, 3] {
                     let search = Search::nearest(k).threads(threads);
@@ -173,9 +176,20 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
                         );
                     }
                 }
-                let alone = docs.search(&queries[..dimension], k).unwrap();
-                assert_eq!(bits(alone), expected(&sorted[0], k, |_, _| true), "{context}, alone, k = {k}");
+                // One query has two planes in codes, more of them one; some have none, and then none of their batch is looked for by codes.
+                for (width, codes) in [(1, true), (2, true), (3, true), (1, false)] {
+                    let batches = queries.chunks(width * dimension).zip(sorted.chunks(width));
+                    for (number, (queries, sorted)) in batches.enumerate() {
+                        let (hits, explained) = docs.explain(&Search::nearest(k).codes(codes), queries).unwrap();
+                        for (hits, sorted) in hits.into_iter().zip(sorted) {
+                            assert_eq!(bits(hits), expected(sorted, k, |_, _| true), "{context}, {width} at once, batch {number}, k = {k}");
+                        }
+                        assert!(codes || explained.coded == 0);
+                        coded += explained.coded;
+                    }
+                }
             }
+            assert!(coded > 0 || matches!(kind, Kind::Special), "{context}: no code was looked at");
             for instructions in Instructions::available() {
                 let hits = docs.search_by(&Search::nearest(10).instructions(instructions), &queries).unwrap().remove(1);
                 assert_eq!(bits(hits), expected(&sorted[1], 10, |_, _| true), "{context}, {instructions:?}");
@@ -259,14 +273,40 @@ fn an_explanation_counts_rows_bytes_and_scores() {
     for threads in [1, 2] {
         let (hits, explained) = docs.explain(&Search::nearest(10).threads(threads), &queries).unwrap();
         assert_eq!(hits, docs.search_by(&Search::nearest(10), &queries).unwrap());
-        assert_eq!((explained.queries, explained.rows, explained.bytes, explained.threads), (3, 24_000, 24_000 * 1024, threads));
+        assert_eq!((explained.queries, explained.rows, explained.threads), (3, 24_000, threads));
         assert!((30..3 * 24_000 / 100).contains(&explained.scored), "{explained:?}");
         assert!((30..=explained.scored).contains(&explained.kept), "{explained:?}");
         assert_eq!(explained.instructions, Instructions::widest());
+        // All but the rows of the memtable and the first few.
+        assert!((19_000..=20_000).contains(&explained.coded), "{explained:?}");
+        assert!((1..3 * 24_000 / 100).contains(&explained.candidates), "{explained:?}");
+        assert!(explained.bytes < 5_000 * 1024 + 19_500 * (256 + 12) && explained.fallbacks == 0, "{explained:?}");
+        let (again, vectors) = docs.explain(&Search::nearest(10).threads(threads).codes(false), &queries).unwrap();
+        assert_eq!((again, vectors.coded, vectors.candidates, vectors.rescoring), (hits, 0, 0, Duration::ZERO));
+        assert_eq!((vectors.rows, vectors.bytes), (24_000, 24_000 * 1024));
     }
     let (_, explained) =
         docs.explain(&Search::nearest(10).among(["00001", "00002"]).instructions(Instructions::Portable), &queries).unwrap();
     assert_eq!((explained.rows, explained.scored, explained.kept, explained.instructions), (2, 6, 6, Instructions::Portable));
+}
+
+/// Near one another by less than a code tells, rows are not ruled out: their vectors are read, and few of their codes.
+#[test]
+fn codes_that_rule_nothing_out_are_soon_left_alone() {
+    let db = Database::in_memory(Options { background: Background::Inline, ..Options::default() }).unwrap();
+    let docs = db.create_collection("docs", 384, Metric::L2).unwrap();
+    let mut random = Random(8);
+    let records: Vec<_> = (0..40_000)
+        .map(|number| (format!("{number:05}"), uniform(&mut random, 384).into_iter().map(|x| 1.0 + x * 1e-4).collect::<Vec<f32>>()))
+        .collect();
+    docs.bulk_load(records.iter().map(|(id, vector)| (id, Fields::vector(vector))), DuplicatePolicy::Refuse).unwrap();
+    for query in [&records[7].1, &records[39_000].1] {
+        let (hits, explained) = docs.explain(&Search::nearest(10), query).unwrap();
+        assert!(explained.fallbacks >= 2 && explained.coded < 3_000, "{explained:?}");
+        assert!(explained.candidates < 3_000 && explained.rows == 40_000, "{explained:?}");
+        assert_eq!(hits, docs.search_by(&Search::nearest(10).codes(false), query).unwrap());
+        assert_eq!(hits[0][0].distance, 0.0);
+    }
 }
 
 #[test]

@@ -79,10 +79,10 @@ const UNSAFE_FILES: &[&str] = &[
     "src/io/bytes.rs",
     "src/io/fs/file.rs",
     "src/io/fs/lock.rs",
-    "src/kernel/blocks.rs",
     "src/kernel/dispatch.rs",
     "src/kernel/simd/avx2.rs",
     "src/kernel/simd/avx512.rs",
+    "src/kernel/tiles.rs",
     "src/memtable/arena.rs",
 ];
 

@@ -127,7 +127,7 @@ fn copy(
             open = false;
         }
         if !open {
-            built.push(outputs.begin_segment(meta.dimension)?);
+            built.push(outputs.begin_segment(meta.dimension, meta.codes)?);
             open = true;
         }
         outputs.file()?.builder()?.add(record.id, record.vector, record.ordinal, record.payload)

@@ -3,7 +3,7 @@ use crate::{
     error::Result,
     options::Durability,
     sync::Arc,
-    types::{Fields, Metric, Sequence},
+    types::{Codes, Fields, Metric, Sequence},
     write::{Action, Outcome, WriteBatch},
 };
 
@@ -81,7 +81,16 @@ impl Batch {
     /// # Errors
     /// `InvalidArgument` for a bad name or dimension.
     pub fn create_collection(&mut self, name: &str, dimension: usize, metric: Metric) -> Result<&mut Self> {
-        self.operations.create(name, dimension, metric)?;
+        self.operations.create(name, dimension, metric, None)?;
+        Ok(self)
+    }
+
+    /// Creates a collection with other codes than those of its dimension.
+    ///
+    /// # Errors
+    /// As [`Batch::create_collection`].
+    pub fn create_collection_with(&mut self, name: &str, dimension: usize, metric: Metric, codes: Codes) -> Result<&mut Self> {
+        self.operations.create(name, dimension, metric, Some(codes))?;
         Ok(self)
     }
 

@@ -270,7 +270,7 @@ impl<'a> Pieces<'a, '_> {
 
     fn begin(&self) -> Result<OutputFile<'a>> {
         let mut output = OutputFile::create_through(self.shared, self.pipeline.clone())?;
-        output.begin(self.collection.typed_dimension())?;
+        output.begin(self.collection.typed_dimension(), self.collection.codes())?;
         Ok(output)
     }
 

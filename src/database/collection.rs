@@ -5,7 +5,7 @@ use crate::{
     read::{Row, Rows},
     search::{Explanation, Neighbour, Search},
     sync::Arc,
-    types::{Dimension, Fields, Metric},
+    types::{Codes, Dimension, Fields, Metric},
     version::CollectionMeta,
     write::{Action, Target, WriteBatch},
 };
@@ -91,6 +91,12 @@ impl Collection {
     #[must_use]
     pub fn metric(&self) -> Metric {
         self.meta.metric
+    }
+
+    /// What is kept beside its vectors.
+    #[must_use]
+    pub fn codes(&self) -> Codes {
+        self.meta.codes
     }
 
     /// The state of this moment.

@@ -15,7 +15,7 @@ use crate::{
     io::{Clock, Lock, Storage, executor::Worker, fs::Directory, memory::Memory},
     options::{Background, Durability, Options},
     sync::{Arc, Look, Mutex},
-    types::{Dimension, Metric},
+    types::{Codes, Dimension, Metric},
     version::{Reading, Shared, View},
     write::{Committer, Outcome, WriteBatch, throttle},
 };
@@ -67,6 +67,8 @@ pub struct CollectionInfo {
     pub dimension: usize,
     /// How its vectors are compared.
     pub metric: Metric,
+    /// What is kept beside its vectors.
+    pub codes: Codes,
     /// Number of records.
     pub count: u64,
 }
@@ -147,14 +149,34 @@ impl Database {
         Ok(Self { inner: Arc::new(Inner::Reader(Box::new(ReadOnly::open(storage, options)?))) })
     }
 
-    /// Creates a collection, durably.
+    /// Creates a collection, durably; with int8 codes from [`Codes::FROM_DIMENSION`] on.
     ///
     /// # Errors
     /// `InvalidArgument` for a name that could be a path, is empty or longer than 255 bytes, or a dimension outside 1 to 65,535;
     /// `AlreadyExists`.
     pub fn create_collection(&self, name: &str, dimension: usize, metric: Metric) -> Result<Collection> {
+        self.create(name, dimension, metric, None)
+    }
+
+    /// Creates a collection, durably, and says whether its segments hold codes.
+    ///
+    /// ```
+    /// use varvite::{Codes, Database, Metric, Options};
+    /// let db = Database::in_memory(Options::default())?;
+    /// let docs = db.create_collection_with("docs", 768, Metric::Cosine, Codes::None)?;
+    /// assert_eq!(docs.codes(), Codes::None);
+    /// # Ok::<(), varvite::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Database::create_collection`].
+    pub fn create_collection_with(&self, name: &str, dimension: usize, metric: Metric, codes: Codes) -> Result<Collection> {
+        self.create(name, dimension, metric, Some(codes))
+    }
+
+    fn create(&self, name: &str, dimension: usize, metric: Metric, codes: Option<Codes>) -> Result<Collection> {
         let mut batch = WriteBatch::default();
-        batch.create(name, dimension, metric)?;
+        batch.create(name, dimension, metric, codes)?;
         self.inner.commit(batch, Durability::Synced)?;
         self.collection(name)
     }
@@ -316,6 +338,7 @@ pub(super) fn list(reading: &Reading) -> Vec<CollectionInfo> {
         name: meta.name.clone(),
         dimension: meta.dimension.get(),
         metric: meta.metric,
+        codes: meta.codes,
         count: reading.count(meta.id),
     };
     let mut all: Vec<_> = reading.view.catalog.collections.values().map(info).collect();

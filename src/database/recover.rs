@@ -162,7 +162,8 @@ fn open_collection(options: &Options, entry: &CollectionEntry, files: &BTreeMap<
         Ok(Arc::new(LiveSegment::new(opened, *segment, Arc::new(kills), Arc::new(Pending::default()))))
     };
     let runs = entry.runs.iter().map(|run| run.iter().map(open).collect::<Result<_>>()).collect::<Result<Vec<_>>>()?;
-    let meta = CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric };
+    let meta =
+        CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric, codes: entry.codes };
     Ok(CollectionVersion { meta: Arc::new(meta), next_ordinal: entry.next_ordinal, runs })
 }
 
@@ -271,8 +272,8 @@ impl<'a> Replay<'a> {
 
     fn operation(&mut self, sequence: Sequence, operation: &Operation<'_>) -> Result<()> {
         match *operation {
-            Operation::CreateCollection { id, dimension, metric, name } => {
-                self.catalog.create(CollectionMeta { id, name: name.to_owned(), dimension, metric });
+            Operation::CreateCollection { id, dimension, metric, codes, name } => {
+                self.catalog.create(CollectionMeta { id, name: name.to_owned(), dimension, metric, codes });
             }
             Operation::DropCollection { id } => self.catalog.remove(id),
             Operation::RenameCollection { id, name } => self.catalog.rename(id, name),

@@ -258,7 +258,7 @@ fn write_segments(
             Some(output) => output,
             none => {
                 let mut output = OutputFile::create(shared)?;
-                output.begin(dimension)?;
+                output.begin(dimension, salvaged.meta.codes)?;
                 none.insert(output)
             }
         };

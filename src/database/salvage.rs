@@ -92,7 +92,13 @@ fn from_manifest(storage: &dyn Storage, options: &Options, manifest: &Manifest, 
     let mut collections = BTreeMap::new();
     let mut doubtful = BTreeSet::new();
     for entry in &manifest.collections {
-        let meta = Arc::new(CollectionMeta { id: entry.id, name: entry.name.clone(), dimension: entry.dimension, metric: entry.metric });
+        let meta = Arc::new(CollectionMeta {
+            id: entry.id,
+            name: entry.name.clone(),
+            dimension: entry.dimension,
+            metric: entry.metric,
+            codes: entry.codes,
+        });
         let segments = open_segments(options, entry, &files, &failures, &mut lost, &mut doubtful)?;
         let runs = segments.into_iter().map(|live| std::iter::once(live).collect()).collect();
         catalog.collections.insert(entry.id, Arc::clone(&meta));

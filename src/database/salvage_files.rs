@@ -23,7 +23,7 @@ use crate::{
     options::Options,
     segment::{KillSet, Segment, SegmentFile},
     sync::Arc,
-    types::{Dimension, FileId, FileNumber, Metric, SegmentId},
+    types::{Codes, Dimension, FileId, FileNumber, Metric, SegmentId},
     version::{CollectionMeta, LiveSegment, Pending},
 };
 
@@ -57,7 +57,13 @@ pub(super) fn from_segment_files(storage: &dyn Storage, options: &Options, names
             note(&mut lost, &name, 0, reason);
         }
         SalvagedCollection {
-            meta: Arc::new(CollectionMeta { id, name, dimension: group.dimension, metric: Metric::L2 }),
+            meta: Arc::new(CollectionMeta {
+                id,
+                name,
+                dimension: group.dimension,
+                metric: Metric::L2,
+                codes: if group.segments.iter().any(|live| live.segment.has_codes()) { Codes::Int8 } else { Codes::None },
+            }),
             next_ordinal: 0,
             segments: group.segments,
             doubtful: BTreeSet::new(),

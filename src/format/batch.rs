@@ -13,7 +13,7 @@ use super::{Put, Reader};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::types::{CollectionId, Dimension, Metric, Ordinal};
+use crate::types::{Codes, CollectionId, Dimension, Metric, Ordinal};
 
 const CREATE: u8 = 1;
 const DROP: u8 = 2;
@@ -32,6 +32,7 @@ pub(crate) enum Operation<'a> {
         id: CollectionId,
         dimension: Dimension,
         metric: Metric,
+        codes: Codes,
         name: &'a str,
     },
     DropCollection {
@@ -61,10 +62,10 @@ pub(crate) enum Operation<'a> {
 impl Operation<'_> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::CreateCollection { id, dimension, metric, name } => {
+            Self::CreateCollection { id, dimension, metric, codes, name } => {
                 out.put_u8(CREATE);
                 out.put_u32(id);
-                put_schema(out, dimension, metric);
+                put_schema(out, dimension, metric, codes);
                 out.put_bytes16(name.as_bytes());
             }
             Self::DropCollection { id } => {
@@ -165,8 +166,8 @@ impl<'a> Operations<'a> {
         let operation = match kind {
             CREATE => {
                 let id = read_collection(reader)?;
-                let (dimension, metric) = read_schema(reader)?;
-                Operation::CreateCollection { id, dimension, metric, name: read_name(reader)? }
+                let (dimension, metric, codes) = read_schema(reader)?;
+                Operation::CreateCollection { id, dimension, metric, codes, name: read_name(reader)? }
             }
             DROP => Operation::DropCollection { id: read_collection(reader)? },
             RENAME => Operation::RenameCollection { id: read_collection(reader)?, name: read_name(reader)? },
@@ -218,7 +219,7 @@ mod tests {
     use super::{Operation, Operations, Parts, settle_put};
     use crate::error::Result;
     use crate::format::testing::{cuts, flips, hex, patched};
-    use crate::types::{Dimension, Metric};
+    use crate::types::{Codes, Dimension, Metric};
     use proptest::prelude::*;
 
     const GOLDEN: &str = "
@@ -247,7 +248,7 @@ mod tests {
     fn golden() {
         let vector: Vec<u8> = [0.0_f32, 1.0, 2.5].into_iter().flat_map(f32::to_le_bytes).collect();
         let operations = [
-            Operation::CreateCollection { id: 9, dimension: dimension(3), metric: Metric::Cosine, name: "docs" },
+            Operation::CreateCollection { id: 9, dimension: dimension(3), metric: Metric::Cosine, codes: Codes::None, name: "docs" },
             Operation::DropCollection { id: 9 },
             Operation::RenameCollection { id: 9, name: "x" },
             Operation::Put { collection: 9, replaces: true, ordinal: 5, id: b"id", payload: b"", vector: &vector },
@@ -255,6 +256,8 @@ mod tests {
         ];
         assert_eq!(encode(&operations), hex(GOLDEN));
         assert_eq!(decode(&hex(GOLDEN)).unwrap(), operations);
+        let with_codes = patched(&hex(GOLDEN), 10, &[1]);
+        assert!(matches!(decode(&with_codes).unwrap()[0], Operation::CreateCollection { codes: Codes::Int8, .. }));
     }
 
     #[test]
@@ -313,7 +316,7 @@ mod tests {
             (5, &[0], 5),
             (7, &[1], 5),
             (9, &[3], 9),
-            (10, &[1], 10),
+            (10, &[2], 10),
             (11, &[1], 11),
             (15, b"/", 13),
             (15, &[0xFF], 13),
@@ -339,9 +342,9 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(records in prop::collection::vec((0..5, record()), 1..20), name in "[^/\\\\\\p{Cc}.]{1,60}", elements in 1..=65_535_usize,
-            metric in prop::sample::select(&Metric::ALL)) {
+            metric in prop::sample::select(&Metric::ALL), codes in prop::sample::select(&Codes::ALL)) {
             let operations: Vec<Operation<'_>> = records.iter().map(|(kind, (collection, replaces, ordinal, id, payload, vector))| match kind {
-                0 => Operation::CreateCollection { id: *collection, dimension: dimension(elements), metric, name: &name },
+                0 => Operation::CreateCollection { id: *collection, dimension: dimension(elements), metric, codes, name: &name },
                 1 => Operation::DropCollection { id: *collection },
                 2 => Operation::RenameCollection { id: *collection, name: &name },
                 3 => Operation::Put { collection: *collection, replaces: *replaces, ordinal: *ordinal, id, payload, vector },

@@ -17,7 +17,7 @@ mod tests;
 use super::identity::{FileKind, IDENTITY_BYTES, Identity};
 use super::{Put, Reader, crc};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{CollectionId, Dimension, FileId, FileNumber, Metric, Ordinal, SegmentId, Sequence};
+use crate::types::{Codes, CollectionId, Dimension, FileId, FileNumber, Metric, Ordinal, SegmentId, Sequence};
 
 /// Longest body of a manifest: a head that says more is damaged or forged, and nothing is read on its word.
 pub(crate) const BODY_BYTES_MAX: u64 = 1 << 30;
@@ -73,6 +73,7 @@ pub(crate) struct CollectionEntry {
     pub(crate) id: CollectionId,
     pub(crate) dimension: Dimension,
     pub(crate) metric: Metric,
+    pub(crate) codes: Codes,
     pub(crate) next_ordinal: Ordinal,
     pub(crate) name: String,
     /// Sorted runs; the segments of each by ascending id range.

@@ -4,25 +4,28 @@
 //! |---|---|---|
 //! | 0 | 4 | dimension |
 //! | 4 | 1 | metric: 0 l2, 1 cosine, 2 dot |
-//! | 5 | 1 | storage: 0 f32 |
+//! | 5 | 1 | storage: 0 f32, 1 f32 and int8 codes |
 //! | 6 | 2 | reserved |
 
 use super::{Put, Reader};
 use crate::error::{Error, Result};
-use crate::types::{Dimension, Metric, check_collection_name};
+use crate::types::{Codes, Dimension, Metric, check_collection_name};
 
-pub(super) fn put_schema(out: &mut Vec<u8>, dimension: Dimension, metric: Metric) {
+pub(super) fn put_schema(out: &mut Vec<u8>, dimension: Dimension, metric: Metric, codes: Codes) {
     out.put_u32(dimension.as_u32());
     out.put_u8(match metric {
         Metric::L2 => 0,
         Metric::Cosine => 1,
         Metric::Dot => 2,
     });
-    out.put_u8(0);
+    out.put_u8(match codes {
+        Codes::None => 0,
+        Codes::Int8 => 1,
+    });
     out.put_u16(0);
 }
 
-pub(super) fn read_schema(reader: &mut Reader<'_>) -> Result<(Dimension, Metric)> {
+pub(super) fn read_schema(reader: &mut Reader<'_>) -> Result<(Dimension, Metric, Codes)> {
     let at = reader.position();
     let elements = reader.u32()?;
     let dimension =
@@ -30,11 +33,11 @@ pub(super) fn read_schema(reader: &mut Reader<'_>) -> Result<(Dimension, Metric)
     let number = reader.u8()?;
     let metric = Metric::ALL.get(usize::from(number)).copied();
     let metric = metric.ok_or_else(|| Error::corruption(format!("metric {number} is unknown")).at(at + 4))?;
-    match reader.u8()? {
-        0 => reader.zeros(2)?,
-        storage => return Err(Error::corruption(format!("storage {storage} is unknown")).at(at + 5)),
-    }
-    Ok((dimension, metric))
+    let storage = reader.u8()?;
+    let codes = Codes::ALL.get(usize::from(storage)).copied();
+    let codes = codes.ok_or_else(|| Error::corruption(format!("storage {storage} is unknown")).at(at + 5))?;
+    reader.zeros(2)?;
+    Ok((dimension, metric, codes))
 }
 
 /// A `bytes16` name of a collection, checked as on creation.

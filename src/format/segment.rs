@@ -14,6 +14,8 @@ use crate::types::{Dimension, SegmentId, Sequence};
 pub(crate) const ALIGNMENT: u64 = 64;
 /// Bytes per checksum in every section but rows and checksums.
 pub(crate) const BLOCK_BYTES: u32 = 4096;
+/// Bytes of a row in section 10.
+pub(crate) const FACTOR_BYTES: usize = 12;
 /// Bytes at the end of a segment that tell how long its footer is.
 pub(crate) const TAIL_BYTES: usize = 8;
 
@@ -27,6 +29,8 @@ const KINDS: usize = SectionKind::ALL.len();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SectionKind {
     Rows,
+    Codes,
+    CodeFactors,
     Ordinals,
     IdOffsets,
     IdBlocks,
@@ -37,8 +41,10 @@ pub(crate) enum SectionKind {
 }
 
 impl SectionKind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Rows,
+        Self::Codes,
+        Self::CodeFactors,
         Self::Ordinals,
         Self::IdOffsets,
         Self::IdBlocks,
@@ -57,13 +63,28 @@ impl SectionKind {
             Self::IdHash => "id hash",
             Self::PayloadIndex => "payload index",
             Self::PayloadBlocks => "payload blocks",
+            Self::Codes => "codes",
+            Self::CodeFactors => "code factors",
             Self::Checksums => "checksums",
         }
     }
 
     /// Number on disk.
     pub(crate) const fn code(self) -> u16 {
-        self as u16 + 1
+        match self {
+            Self::Rows => 1,
+            Self::Codes => 9,
+            Self::CodeFactors => 10,
+            _ => self as u16 - 1,
+        }
+    }
+
+    /// What its entry is marked with: codes may be skipped.
+    const fn flags(self) -> u16 {
+        match self {
+            Self::Codes | Self::CodeFactors => 0,
+            _ => REQUIRED,
+        }
     }
 
     fn from_code(code: u16) -> Option<Self> {
@@ -111,7 +132,8 @@ pub(crate) struct SegmentFooter {
 
 impl SegmentFooter {
     pub(crate) fn section(&self, kind: SectionKind) -> &Section {
-        let [rows, ordinals, id_offsets, id_blocks, id_hash, payload_index, payload_blocks, checksums] = &self.sections;
+        let [rows, codes, code_factors, ordinals, id_offsets, id_blocks, id_hash, payload_index, payload_blocks, checksums] =
+            &self.sections;
         match kind {
             SectionKind::Rows => rows,
             SectionKind::Ordinals => ordinals,
@@ -120,6 +142,8 @@ impl SegmentFooter {
             SectionKind::IdHash => id_hash,
             SectionKind::PayloadIndex => payload_index,
             SectionKind::PayloadBlocks => payload_blocks,
+            SectionKind::Codes => codes,
+            SectionKind::CodeFactors => code_factors,
             SectionKind::Checksums => checksums,
         }
     }
@@ -148,7 +172,7 @@ impl SegmentFooter {
         out.put_u32(self.checksum_table_crc);
         for (kind, section) in present() {
             out.put_u16(kind.code());
-            out.put_u16(REQUIRED);
+            out.put_u16(kind.flags());
             out.put_u32(section.block_size);
             out.put_u64(section.offset);
             out.put_u64(section.len);
@@ -246,15 +270,16 @@ impl SegmentFooter {
             before.next_checksum = first_checksum + section.blocks();
         }
         before.end = section.end();
-        if kind.is_none() {
+        let Some(kind) = kind else {
             self.unknown.push(section);
             return Ok(());
-        }
-        if flags != REQUIRED || code <= before.kind {
+        };
+        let place = kind as usize;
+        if flags != kind.flags() || before.kinds > place {
             return refuse("is out of order or wrongly marked");
         }
-        before.kind = code;
-        if let Some(slot) = self.sections.get_mut(usize::from(code) - 1) {
+        before.kinds = place + 1;
+        if let Some(slot) = self.sections.get_mut(place) {
             *slot = section;
         }
         Ok(())
@@ -277,6 +302,8 @@ impl SegmentFooter {
                     actual % payload_block::INDEX_ENTRY_BYTES as u64 == 0 && (actual == 0) == (len(SectionKind::PayloadBlocks) == 0)
                 }
                 SectionKind::PayloadBlocks => true,
+                SectionKind::Codes => actual == 0 || actual == rows * self.dimension.get() as u64,
+                SectionKind::CodeFactors => actual == if len(SectionKind::Codes) == 0 { 0 } else { rows * FACTOR_BYTES as u64 },
                 SectionKind::Checksums => actual == u64::from(self.checksums) * 4 && section.first_checksum == 0,
             };
             let wanted = match kind {
@@ -296,7 +323,8 @@ impl SegmentFooter {
 /// Where the sections before one end.
 #[derive(Default)]
 struct Before {
-    kind: u16,
+    /// How many of [`SectionKind::ALL`] are passed.
+    kinds: usize,
     end: u64,
     next_checksum: u64,
 }

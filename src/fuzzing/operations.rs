@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Background, Batch, Collection, Database, Durability, ErrorKind, Fields, Metric, Options, Snapshot,
+    Background, Batch, Codes, Collection, Database, Durability, ErrorKind, Fields, Metric, Options, Snapshot,
     io::simulated::{CrashPlan, SimulatedDisk},
     sync::Arc,
 };
@@ -40,7 +40,7 @@ impl Run {
     fn begin(seed: u64) -> Option<Self> {
         let disk = SimulatedDisk::new(seed);
         let db = Database::open_on(Arc::new(disk.clone()), options()).ok()?;
-        let docs = db.create_collection("docs", 2, Metric::L2).ok()?;
+        let docs = db.create_collection_with("docs", 2, Metric::L2, Codes::Int8).ok()?;
         Some(Self { disk, db, docs, states: vec![Model::new()], snapshot: None })
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{resign_log, resign_manifest, resign_segment};
 use crate::{
-    Background, Collection, Database, Fields, Metric, Options, Result,
+    Background, Codes, Collection, Database, Fields, Metric, Options, Result,
     io::{Storage, memory::Memory},
     sync::Arc,
 };
@@ -60,7 +60,7 @@ fn subject() -> Result<Subject> {
     let storage = Memory::new();
     let db = Database::open_on(Arc::new(storage.clone()), options())?;
     let mut written = Written::new();
-    let texts = db.create_collection("texts", 3, Metric::Cosine)?;
+    let texts = db.create_collection_with("texts", 3, Metric::Cosine, Codes::Int8)?;
     let points = db.create_collection("points", 2, Metric::L2)?;
     for round in 0..3_u8 {
         for index in 0..12_u8 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Background, Collection, Database, Hit, Metric, Options};
+use crate::{Background, Codes, Collection, Database, Hit, Metric, Options};
 
 /// Relative error that the plain scan may have: its sums are not ordered as the engine's are.
 const TOLERANCE: f64 = 1e-12;
@@ -20,7 +20,7 @@ pub fn search(data: &[u8]) {
     let k = usize::from(k % 12) + 1;
     let options = Options { background: Background::Inline, ..Options::default() };
     let Ok(db) = Database::in_memory(options) else { return };
-    let Ok(docs) = db.create_collection("docs", dimension, metric) else { return };
+    let Ok(docs) = db.create_collection_with("docs", dimension, metric, Codes::Int8) else { return };
     let mut records = data.chunks_exact(1 + 2 * dimension);
     let Some(query) = records.next().map(vector) else { return };
     let mut model: BTreeMap<u8, Vec<f32>> = BTreeMap::new();

@@ -7,9 +7,10 @@
 use super::simd::{Avx2, Avx512};
 use super::{
     bound::QueryBound,
+    codes::{self, CodeSieve, CodeSums, Encoder, Factors, RowBounds},
     lanes::{Lanes, Terms},
     sieve::{Sieve, Sums},
-    simd::{Portable, Simd},
+    simd::{Int8, Portable, Simd},
 };
 
 /// Instruction sets that there are kernels for, the narrowest first.
@@ -26,7 +27,7 @@ pub enum Instructions {
     Portable,
     /// AVX2 with FMA, on x86-64.
     Avx2,
-    /// AVX-512 F, on x86-64.
+    /// AVX-512 F and BW, on x86-64.
     Avx512,
 }
 
@@ -51,7 +52,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -96,6 +97,17 @@ impl InstructionSet {
             _ => <Portable as Simd>::LANES,
         }
     }
+
+    /// Bytes of a register of the kernels of [`super::codes`].
+    pub(super) fn code_bytes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => <Avx2 as Int8>::BYTES,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => <Avx512 as Int8>::BYTES,
+            _ => <Portable as Int8>::BYTES,
+        }
+    }
 }
 
 /// Calls the function of a name that was compiled for a set.
@@ -134,15 +146,43 @@ impl InstructionSet {
     pub(super) fn first_within(self, bound: &QueryBound, threshold: f32, sums: &[f32], of_rows: &[f32], from: usize) -> Option<usize> {
         on!(self, first_within(bound, threshold, sums, of_rows, from))
     }
+
+    /// See [`Encoder::encode`].
+    pub(super) fn encode(self, encoder: &mut Encoder, row: &[f32], code: &mut Vec<u8>) -> Factors {
+        on!(self, encode(encoder, row, code))
+    }
+
+    /// The sum of the squares of each code.
+    pub(super) fn code_squares(self, codes: &[&[u8]], squares: &mut [i32]) {
+        on!(self, code_squares(codes, squares));
+    }
+
+    /// See [`CodeSieve::panel`].
+    pub(super) fn code_products(self, sieve: &CodeSieve, number: usize, codes: &[&[u8]], into: &mut CodeSums) {
+        on!(self, code_products(sieve, number, codes, into));
+    }
+
+    /// See [`CodeSieve::first_within`].
+    pub(super) fn first_code_within(
+        self,
+        bound: &codes::QueryBound,
+        threshold: f32,
+        products: &[f32],
+        rows: &RowBounds,
+        from: usize,
+    ) -> Option<usize> {
+        on!(self, first_code_within(bound, threshold, products, rows, from))
+    }
 }
 
 /// The bodies, compiled for the target's baseline or for a set of features. `sums` is never inlined, and it returns lanes, not their sum: what the
 /// compiler does with the result afterwards must not disturb the way it vectorises the loop.
 macro_rules! compiled {
-    ($set:ident, $simd:ty, ($($rows:literal),*) $(, $features:literal)?) => {
+    ($set:ident, $simd:ty, ($($rows:literal),*), ($($code_rows:literal),*) $(, $features:literal)?) => {
         mod $set {
             use super::super::{
                 bound::QueryBound,
+                codes::{self, CodeSieve, CodeSums, Encoder, Factors, RowBounds},
                 lanes::{self, Lanes, Terms},
                 sieve::{self, Sieve, Sums},
                 simd,
@@ -168,13 +208,39 @@ macro_rules! compiled {
             pub(super) fn first_within(bound: &QueryBound, threshold: f32, sums: &[f32], of_rows: &[f32], from: usize) -> Option<usize> {
                 bound.first_within(threshold, sums, of_rows, from)
             }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn encode(encoder: &mut Encoder, row: &[f32], code: &mut Vec<u8>) -> Factors {
+                codes::encode(encoder, row, code)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn code_squares(codes: &[&[u8]], squares: &mut [i32]) {
+                codes::squares::<$simd>(codes, squares);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn code_products(sieve: &CodeSieve, number: usize, codes: &[&[u8]], into: &mut CodeSums) {
+                codes::products::<$simd, $($code_rows),*>(sieve, number, codes, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn first_code_within(
+                bound: &codes::QueryBound,
+                threshold: f32,
+                products: &[f32],
+                rows: &RowBounds,
+                from: usize,
+            ) -> Option<usize> {
+                bound.first_within(threshold, products, rows, from)
+            }
         }
     };
 }
 
-// With the rows of a tile for panels of up to two queries, four, and six.
-compiled!(portable, simd::Portable, (2, 1, 1));
+// With the rows of a tile for panels of up to two queries, four, and six; of codes, of up to two planes, and more.
+compiled!(portable, simd::Portable, (2, 1, 1), (2, 1, 1));
 #[cfg(target_arch = "x86_64")]
-compiled!(avx2, simd::Avx2, (4, 2, 2), "avx2,fma");
+compiled!(avx2, simd::Avx2, (4, 2, 2), (2, 2, 2), "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compiled!(avx512, simd::Avx512, (8, 6, 4), "avx512f");
+compiled!(avx512, simd::Avx512, (8, 6, 4), (2, 6, 4), "avx512f,avx512bw");

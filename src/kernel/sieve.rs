@@ -1,11 +1,12 @@
 use std::ops::Range;
 
 use super::{
-    blocks::{self, Panel},
+    blocks::{self, Floats, Product, SquaredDifference},
     bound::{self, QueryBound},
     dispatch::InstructionSet,
     scorer::Scorer,
-    simd::Simd,
+    simd::{Portable, Simd},
+    tiles::{Panel, tiles},
 };
 use crate::types::Metric;
 
@@ -44,7 +45,7 @@ impl Sieve {
         Self {
             metric,
             dimension,
-            panels: Panel::all(queries, instructions.lanes()),
+            panels: Panel::all::<Floats<Portable, Product>>(queries, instructions.lanes()),
             bounds: scorers.iter().map(|scorer| QueryBound::new(metric, dimension, scorer.query_square())).collect(),
             instructions,
         }
@@ -100,9 +101,9 @@ pub(super) fn begin<S: Simd>(sieve: &Sieve, rows: &[&[f32]], into: &mut Sums) {
     of_rows.resize(rows.len(), 0.0);
     let Some(panel) = sieve.panels.first() else { return };
     match (sieve.metric, sieve.is_single()) {
-        (Metric::L2, true) => blocks::stream::<S, blocks::SquaredDifference, false>(panel, rows, sums, of_rows),
+        (Metric::L2, true) => blocks::stream::<S, SquaredDifference, false>(panel, rows, sums, of_rows),
         (Metric::L2, false) => {}
-        (_, true) => blocks::stream::<S, blocks::Product, true>(panel, rows, sums, of_rows),
+        (_, true) => blocks::stream::<S, Product, true>(panel, rows, sums, of_rows),
         (_, false) => blocks::stream::<S, blocks::Square, false>(panel, rows, of_rows, &mut []),
     }
     bound::of_rows(sieve.metric, sieve.dimension, of_rows);
@@ -118,8 +119,8 @@ pub(super) fn panel<S: Simd, const NARROW: usize, const MIDDLE: usize, const WID
 ) {
     let Some(panel) = sieve.panels.get(number).filter(|_| !sieve.is_single()) else { return };
     match sieve.metric {
-        Metric::L2 => blocks::tiles::<S, blocks::SquaredDifference, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
-        Metric::Dot | Metric::Cosine => blocks::tiles::<S, blocks::Product, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
+        Metric::L2 => tiles::<Floats<S, SquaredDifference>, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
+        Metric::Dot | Metric::Cosine => tiles::<Floats<S, Product>, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
     }
 }
 

@@ -21,8 +21,14 @@ pub struct Explanation {
     pub queries: u64,
     /// Records that were compared with every query: visible ones, and among those asked for.
     pub rows: u64,
-    /// Bytes of their vectors, which were read once for all queries.
+    /// Of those, the ones of which only the code was compared, unless that left them as candidates.
+    pub coded: u64,
+    /// Bytes of vectors and codes that were read, once for all queries.
     pub bytes: u64,
+    /// Pieces of up to 2 MiB of vectors whose codes ruled too few rows out, so that the vectors were read after all.
+    pub fallbacks: u64,
+    /// Candidates that the codes left when their piece was done, of all queries.
+    pub candidates: u64,
     /// Canonical scores, of all queries: of pairs that no bound ruled out. With several threads it may differ from run to run.
     pub scored: u64,
     /// Of those, how many were among the best that their thread had met.
@@ -31,6 +37,8 @@ pub struct Explanation {
     pub threads: usize,
     /// The instruction set of the kernels.
     pub instructions: Instructions,
+    /// The part of the time in which candidates were scored, of all threads together.
+    pub rescoring: Duration,
     /// Time that it took.
     pub elapsed: Duration,
 }

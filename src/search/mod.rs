@@ -1,9 +1,11 @@
 //! Nearest neighbours.
 
+mod candidates;
 mod exact;
 mod explanation;
 mod ordinals;
 mod request;
+mod scan;
 mod threshold;
 mod top_k;
 

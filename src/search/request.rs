@@ -32,6 +32,7 @@ pub struct Search {
     pub(crate) among: Option<Arc<[Box<[u8]>]>>,
     pub(crate) ordinals: Option<Arc<Ordinals>>,
     pub(crate) instructions: Instructions,
+    pub(crate) codes: bool,
     pub(crate) threads: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancelled: Option<Cancelled>,
@@ -57,6 +58,7 @@ impl Search {
             among: None,
             ordinals: None,
             instructions: Instructions::widest(),
+            codes: true,
             threads: 1,
             timeout: None,
             cancelled: None,
@@ -103,6 +105,13 @@ impl Search {
         self
     }
 
+    /// Whether codes may be used where there are some: for comparisons, as the answer does not depend on it. Default yes.
+    #[must_use]
+    pub fn codes(mut self, codes: bool) -> Self {
+        self.codes = codes;
+        self
+    }
+
     /// How many threads may share the work of one call, the caller's own included. Default 1, which serves many callers at once best; a small
     /// collection gets fewer, and none gets more than two for each processor. The answer does not depend on it.
     #[must_use]
@@ -111,7 +120,8 @@ impl Search {
         self
     }
 
-    /// Gives up after a time, with `TimedOut`: looked at before every 256 KiB of rows are compared with six queries.
+    /// Gives up after a time, with `TimedOut`: looked at before every 256 KiB of vectors or 128 KiB of codes are compared with six queries, and while candidates are scored, at every
+    /// 64th.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

@@ -8,11 +8,11 @@ pub(super) struct Threshold(AtomicU64);
 
 impl Threshold {
     pub(super) fn new(greatest: f32) -> Self {
-        Self(AtomicU64::new(key(greatest)))
+        Self(AtomicU64::new(key(greatest).into()))
     }
 
     pub(super) fn lower_to(&self, score: f32) {
-        let key = key(score);
+        let key = key(score).into();
         if key < self.0.load(Ordering::Relaxed) {
             self.0.fetch_min(key, Ordering::Relaxed);
         }
@@ -20,24 +20,24 @@ impl Threshold {
 
     /// NaN, which is greater than all, until a number was given.
     pub(super) fn get(&self) -> f32 {
-        score(self.0.load(Ordering::Relaxed))
+        score(self.0.load(Ordering::Relaxed) as u32)
     }
 }
 
 /// Ascends with the order of scores, the one NaN behind infinity.
-fn key(score: f32) -> u64 {
+pub(super) fn key(score: f32) -> u32 {
     let bits = score.to_bits();
-    u64::from(if score.is_nan() {
+    if score.is_nan() {
         u32::MAX
     } else if score.is_sign_negative() {
         !bits
     } else {
         bits | 1 << 31
-    })
+    }
 }
 
-fn score(key: u64) -> f32 {
-    let key = key as u32;
+/// What has a key.
+pub(super) fn score(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 

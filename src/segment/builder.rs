@@ -9,7 +9,7 @@ use crate::format::names::segment_name;
 use crate::format::segment_file::{FOOTER_ALIGN, FileFooter, KillPlace, PLACE_ALIGN, SegmentPlace};
 use crate::io::{WriteFile, pipeline::Pipeline};
 use crate::sync::Arc;
-use crate::types::{Dimension, Ordinal, SegmentId, Sequence};
+use crate::types::{Codes, Dimension, Ordinal, SegmentId, Sequence};
 
 /// Bytes per read when a segment is copied.
 const COPY_BYTES: u64 = 1 << 20;
@@ -18,7 +18,7 @@ const COPY_BYTES: u64 = 1 << 20;
 ///
 /// Rows go to the file as they come. Kept in memory until their segment ends: its ids (prefix-compressed), 16 bytes a row
 /// for ordinals and hashes, a checksum per row group, and its compressed payloads; at the end, for a moment, 19 bytes a row more for the
-/// hash buckets. Beside that: one write buffer (four with a pipeline), and one payload block (16 KiB and the largest payload, twice while it is compressed).
+/// hash buckets. With codes these too: a byte an element, and 12 bytes a row. Beside that: one write buffer (four with a pipeline), and one payload block (16 KiB and the largest payload, twice while it is compressed).
 /// [`FileBuilder::size`] tells how much it is.
 ///
 /// After an I/O error the file is of no use: every later call repeats the error.
@@ -57,9 +57,9 @@ impl FileBuilder {
     }
 
     /// Begins a segment; the one before must have ended.
-    pub(crate) fn begin(&mut self, id: SegmentId, dimension: Dimension, hash_seed: u64) -> Result<()> {
+    pub(crate) fn begin(&mut self, id: SegmentId, dimension: Dimension, hash_seed: u64, codes: Codes) -> Result<()> {
         self.align()?;
-        self.open = Some(OpenSegment::new(id, dimension, hash_seed, self.output.position()));
+        self.open = Some(OpenSegment::new(id, dimension, hash_seed, self.output.position(), codes));
         Ok(())
     }
 

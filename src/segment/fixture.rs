@@ -10,7 +10,7 @@ use crate::io::bytes::f32s_as_bytes;
 use crate::io::{Bytes, Environment, FileInfo, Lock, ReadFile, Storage, WriteFile};
 use crate::options::{ChecksumMode, ReadMode};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
-use crate::types::{Dimension, FileId, Metadata, Payload};
+use crate::types::{Codes, Dimension, FileId, Metadata, Payload};
 
 /// A file in memory that counts its writes and fails on demand.
 #[derive(Debug, Default)]
@@ -166,6 +166,8 @@ pub(super) struct Built {
     pub(super) kills: Option<KillEntry>,
 }
 
+/// The dimension from which segments have codes here.
+pub(super) const CODED_FROM: usize = 16;
 pub(super) const SEED: u64 = 0xDEAD_BEEF;
 pub(super) const KILLED: [u32; 3] = [0, 2, 3];
 pub(super) const VICTIM: (u64, u32) = (77, 200);
@@ -176,7 +178,8 @@ pub(super) fn build(models: &[(usize, Vec<ModelRow>)], with_kills: bool) -> Buil
     let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     let mut built = Vec::new();
     for (number, (dimension, rows)) in models.iter().enumerate() {
-        builder.begin(100 + number as u64, Dimension::new(*dimension).unwrap(), SEED).unwrap();
+        let codes = if *dimension >= CODED_FROM { Codes::Int8 } else { Codes::None };
+        builder.begin(100 + number as u64, Dimension::new(*dimension).unwrap(), SEED, codes).unwrap();
         for row in rows {
             builder.add(&row.id, f32s_as_bytes(&row.vector), row.ordinal, &row.payload).unwrap();
         }

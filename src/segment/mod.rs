@@ -4,6 +4,7 @@
 //! its checksum was compared, and no number before it was compared with the length of what it points into.
 
 mod builder;
+mod codes;
 mod cursor;
 mod file;
 mod id_index;

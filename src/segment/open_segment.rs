@@ -3,7 +3,8 @@ use super::output::Output;
 use crate::error::{Error, Result};
 use crate::format::segment::{ALIGNMENT, BLOCK_BYTES, Section, SectionKind, SegmentFooter, group_rows, tail};
 use crate::format::{Crc, Put, crc, id_block, id_hash, payload_block};
-use crate::types::{Dimension, Ordinal, SegmentId, Sequence, check_id};
+use crate::kernel::Encoder;
+use crate::types::{Codes, Dimension, Ordinal, SegmentId, Sequence, check_id};
 
 /// What is known of a segment whose rows are being written.
 pub(super) struct OpenSegment {
@@ -24,11 +25,32 @@ pub(super) struct OpenSegment {
     payload_plain: Vec<u8>,
     first_id: Vec<u8>,
     last_id: Vec<u8>,
+    codes: Option<OpenCodes>,
+}
+
+/// The codes of its rows.
+struct OpenCodes {
+    encoder: Encoder,
+    row: Vec<f32>,
+    codes: Vec<u8>,
+    factors: Vec<u8>,
+}
+
+impl OpenCodes {
+    fn new(dimension: usize) -> Self {
+        Self { encoder: Encoder::new(dimension), row: Vec::with_capacity(dimension), codes: Vec::new(), factors: Vec::new() }
+    }
+
+    fn add(&mut self, vector: &[u8]) {
+        self.row.clear();
+        self.row.extend(vector.as_chunks().0.iter().map(|element| f32::from_le_bytes(*element)));
+        self.factors.extend_from_slice(&self.encoder.encode(&self.row, &mut self.codes).to_bytes());
+    }
 }
 
 impl OpenSegment {
     /// A segment that begins at `start` of its file.
-    pub(super) fn new(id: SegmentId, dimension: Dimension, hash_seed: u64, start: u64) -> Self {
+    pub(super) fn new(id: SegmentId, dimension: Dimension, hash_seed: u64, start: u64, codes: Codes) -> Self {
         Self {
             id,
             dimension,
@@ -47,6 +69,7 @@ impl OpenSegment {
             payload_plain: Vec::new(),
             first_id: Vec::new(),
             last_id: Vec::new(),
+            codes: (codes == Codes::Int8).then(|| OpenCodes::new(dimension.get())),
         }
     }
 
@@ -59,8 +82,11 @@ impl OpenSegment {
         if vector.len() != self.dimension.bytes() {
             return Err(Error::invalid(format!("{} bytes are no vector of dimension {}", vector.len(), self.dimension)));
         }
-        // Half the rows that a u32 can count: their checksums, one a row at most and those of the other sections, fit one too.
-        if self.rows >= u32::MAX / 2 || self.id_blocks.len() + 4 + id.len() > u32::MAX as usize {
+        // Half the rows that a u32 can count, fewer if their codes are long: their checksums, one a row at most, those of codes, and of the other
+        // sections, fit one too.
+        if self.rows >= u32::MAX / 2 / (1 + self.dimension.as_u32() / (BLOCK_BYTES / 2))
+            || self.id_blocks.len() + 4 + id.len() > u32::MAX as usize
+        {
             return Err(Error::invalid("the segment is full"));
         }
         Ok(())
@@ -71,6 +97,9 @@ impl OpenSegment {
         self.group.update(vector);
         let padding = self.dimension.stride() - vector.len();
         self.group.update([0; 64].get(..padding).unwrap_or_default());
+        if let Some(codes) = &mut self.codes {
+            codes.add(vector);
+        }
         self.ordinals.put_u64(ordinal);
         self.hashes.push(id_hash::hash(id, self.hash_seed));
         let starts_block = self.rows.is_multiple_of(id_block::IDS_PER_BLOCK);
@@ -119,7 +148,8 @@ impl OpenSegment {
         let rows = u64::from(self.rows) * self.dimension.stride() as u64;
         let hash = u64::from(id_hash::bucket_count(self.rows)) * id_hash::BUCKET_BYTES as u64;
         let kept = [&self.ordinals, &self.id_offsets, &self.id_blocks, &self.payload_index, &self.payload_blocks, &self.payload_plain];
-        rows + hash + kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>() + self.checksums.len() as u64 * 4
+        let codes = self.codes.as_ref().map_or(0, |open| (open.codes.len() + open.factors.len()) as u64);
+        rows + codes + hash + kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>() + self.checksums.len() as u64 * 4
     }
 
     /// Memory it takes: all but its rows, and the hash of its ids twice while it ends.
@@ -138,9 +168,14 @@ impl OpenSegment {
         }
         self.id_offsets.put_count(self.id_blocks.len());
         let stride = self.dimension.stride();
-        let mut table = Table { start: self.start, checksums: std::mem::take(&mut self.checksums), sections: Vec::with_capacity(8) };
+        let mut table = Table { start: self.start, checksums: std::mem::take(&mut self.checksums), sections: Vec::with_capacity(10) };
         let len = u64::from(self.rows) * stride as u64;
         table.sections.push(Section { block_size: self.group_rows * stride as u32, offset: 0, len, first_checksum: 0 });
+        // Before what single look-ups read, so that this stays close together at the end.
+        let (codes, factors) = self.codes.take().map(|open| (open.codes, open.factors)).unwrap_or_default();
+        table.put(output, &codes)?;
+        drop(codes);
+        table.put(output, &factors)?;
         table.put(output, &self.ordinals)?;
         table.put(output, &self.id_offsets)?;
         table.put(output, &self.id_blocks)?;

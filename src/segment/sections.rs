@@ -10,7 +10,7 @@ use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 
 /// The sections of a segment, of which no byte is handed out before its checksum was compared.
 ///
-/// The small sections (all but rows and payload blocks) are *resident*: slices of the mapping, or read whole on first use. Their blocks and
+/// The small sections (all but rows, codes and payload blocks) are *resident*: slices of the mapping, or read whole on first use. Their blocks and
 /// mapped rows are checked on first touch, with a bit per checksum; whatever is read anew into memory is checked every time. A mismatch is
 /// not remembered, and concerns its block alone.
 #[derive(Debug)]

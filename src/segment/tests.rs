@@ -12,9 +12,10 @@ use crate::format::id_hash::{BUCKET_BYTES, Bucket};
 use crate::format::manifest::KillEntry;
 use crate::format::segment::SectionKind;
 use crate::io::bytes::f32s_as_bytes;
+use crate::kernel::Encoder;
 use crate::options::{ChecksumMode, ReadMode};
 use crate::sync::{Arc, Ordering};
-use crate::types::{Dimension, FileId};
+use crate::types::{Codes, Dimension, FileId};
 
 fn assert_all_right(built: &Built) {
     for mode in MODES {
@@ -105,8 +106,8 @@ fn refused_rows_leave_the_builder_as_it_was() {
     let refused = |result: crate::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidArgument);
     refused(builder.add(b"a", vector, 0, b""));
     refused(builder.end(1).map(|_| ()));
-    builder.begin(100, Dimension::new(2).unwrap(), SEED).unwrap();
-    refused(builder.begin(101, Dimension::new(2).unwrap(), SEED));
+    builder.begin(100, Dimension::new(2).unwrap(), SEED, Codes::None).unwrap();
+    refused(builder.begin(101, Dimension::new(2).unwrap(), SEED, Codes::None));
     refused(builder.add(b"", vector, 0, b""));
     refused(builder.add(&[1; 65_536], vector, 0, b""));
     refused(builder.add(b"a", &vector[..4], 0, b""));
@@ -115,7 +116,7 @@ fn refused_rows_leave_the_builder_as_it_was() {
     refused(builder.add(b"a", vector, 0, b""));
     builder.add(b"ba", vector, 4, b"").unwrap();
     let built = builder.end(5000).unwrap();
-    builder.begin(101, Dimension::new(2).unwrap(), SEED).unwrap();
+    builder.begin(101, Dimension::new(2).unwrap(), SEED, Codes::None).unwrap();
     refused(builder.end(1).map(|_| ()));
     let (finished, _) = builder.finish().unwrap();
     let model = |id: &[u8], ordinal| ModelRow { id: id.to_vec(), vector: vec![1.0, 2.0], ordinal, payload: Vec::new() };
@@ -134,7 +135,7 @@ fn first_write_error_stays() {
     let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
     let dimension = Dimension::new(65_535).unwrap();
     let row = vec![0; dimension.bytes()];
-    builder.begin(1, dimension, SEED).unwrap();
+    builder.begin(1, dimension, SEED, Codes::None).unwrap();
     builder.add(b"a", &row, 0, b"").unwrap();
     file.fails.store(true, Ordering::Relaxed);
     let mut ids = (b'b'..=b'x').map(|id| [id]);
@@ -147,18 +148,20 @@ fn first_write_error_stays() {
 
 #[test]
 fn writes_are_large() {
-    let file = TestFile::of(&[]);
-    let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
-    builder.begin(1, Dimension::new(384).unwrap(), SEED).unwrap();
-    for row in 0..6000u32 {
-        builder.add(&row.to_be_bytes(), &[0; 1536], 0, &document(100, 'q')).unwrap();
+    for codes in Codes::ALL {
+        let file = TestFile::of(&[]);
+        let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
+        builder.begin(1, Dimension::new(384).unwrap(), SEED, codes).unwrap();
+        for row in 0..6000u32 {
+            builder.add(&row.to_be_bytes(), &[0; 1536], 0, &document(100, 'q')).unwrap();
+        }
+        builder.end(1).unwrap();
+        builder.finish().unwrap();
+        let writes = file.writes.lock();
+        let (_, full) = writes.split_last().unwrap();
+        // Each of them a huge page, at a multiple of one.
+        assert!(full.len() >= 4 && full.iter().all(|&len| len == 2 << 20), "{writes:?}");
     }
-    builder.end(1).unwrap();
-    builder.finish().unwrap();
-    let writes = file.writes.lock();
-    let (_, full) = writes.split_last().unwrap();
-    // Each of them a huge page, at a multiple of one.
-    assert!(full.len() >= 4 && full.iter().all(|&len| len == 2 << 20), "{writes:?}");
 }
 
 #[test]
@@ -309,10 +312,30 @@ proptest! {
 }
 
 #[test]
+fn codes_are_those_of_the_rows_wherever_pieces_end() {
+    for (count, dimension) in [(1, 16), (2000, 16), (700, 200), (333, 1000), (9, 65_535)] {
+        let built = build(&[(3, rows(5, 3)), (dimension, rows(count, dimension))], false);
+        for mode in MODES {
+            let segment = built.segment(1, mode).unwrap();
+            assert!(segment.has_codes() && !built.segment(0, mode).unwrap().has_codes());
+            let stored = segment.codes(0..count as u32).unwrap();
+            let mut encoder = Encoder::new(dimension);
+            for (at, row) in built.models[1].1.iter().enumerate() {
+                let mut code = Vec::new();
+                let factors = encoder.encode(&row.vector, &mut code);
+                assert!(stored.code(at) == code && stored.factors(at) == factors, "row {at} of {count}, dimension {dimension}");
+            }
+            assert!(segment.codes(0..count as u32 + 1).is_err());
+            assert!(segment.verify().is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_file_is_not_finished_inside_a_segment() {
     let file = TestFile::of(&[]);
     let mut builder = FileBuilder::new(Arc::<TestFile>::clone(&file), None, IDENTITY).unwrap();
-    builder.begin(1, Dimension::new(2).unwrap(), SEED).unwrap();
+    builder.begin(1, Dimension::new(2).unwrap(), SEED, Codes::None).unwrap();
     assert!(builder.finish().is_err());
 }
 

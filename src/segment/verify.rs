@@ -7,9 +7,10 @@ use crate::format::id_block::{Entries, IDS_PER_BLOCK, common_prefix};
 use crate::format::identity::IDENTITY_BYTES;
 use crate::format::kills::KillBlock;
 use crate::format::payload_block::split_first;
-use crate::format::segment::{Section, SectionKind, id_blocks, u32_at};
+use crate::format::segment::{FACTOR_BYTES, Section, SectionKind, id_blocks, u32_at};
 use crate::format::segment_file::KillPlace;
 use crate::format::{crc, id_hash, payload};
+use crate::kernel::Encoder;
 use crate::options::ChecksumMode;
 use crate::sync::Arc;
 
@@ -87,6 +88,7 @@ impl Segment {
             note(&mut damages, self.verify_rows());
             note(&mut damages, self.verify_ids());
             note(&mut damages, self.verify_payloads());
+            note(&mut damages, self.verify_codes());
         }
         damages
     }
@@ -141,6 +143,33 @@ impl Segment {
             if let Some(index) = padded {
                 let start = (u64::from(first) + index as u64) * stride as u64;
                 return Err(self.sections.damaged(SectionKind::Rows, start, "row with padding that is not zero"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Codes are exactly those that the rows have.
+    fn verify_codes(&self) -> Result<()> {
+        if !self.has_codes() {
+            return Ok(());
+        }
+        let (dimension, step) = (self.dimension().get(), (PIECE_BYTES as usize / self.dimension().stride()).max(1));
+        let (mut encoder, mut code) = (Encoder::new(dimension), Vec::with_capacity(dimension));
+        for first in (0..self.rows()).step_by(step) {
+            let rows = first..first.saturating_add(step as u32).min(self.rows());
+            let (run, stored) = (self.row_run(rows.clone())?, self.codes(rows.clone())?);
+            let vector = self.vectors(first, &run)?;
+            for (at, row) in rows.enumerate() {
+                code.clear();
+                let factors = encoder.encode(vector(row), &mut code);
+                if stored.code(at) != code {
+                    let start = u64::from(row) * dimension as u64;
+                    return Err(self.sections.damaged(SectionKind::Codes, start, "code that is not that of its row"));
+                }
+                if stored.factors(at).to_bytes() != factors.to_bytes() {
+                    let start = u64::from(row) * FACTOR_BYTES as u64;
+                    return Err(self.sections.damaged(SectionKind::CodeFactors, start, "factors that are not those of the row"));
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The words of the engine: ids, sequences, dimensions, metrics, records.
 
+mod codes;
 mod id_order;
 mod metadata;
 mod metric;
@@ -7,6 +8,7 @@ mod names;
 mod number;
 mod record;
 
+pub use codes::Codes;
 pub(crate) use id_order::sort_by_id;
 pub use metadata::{Metadata, Value};
 pub use metric::Metric;

@@ -3,7 +3,7 @@ use std::{borrow::Borrow, cmp::Ordering};
 use super::PagedMap;
 use crate::{
     sync::Arc,
-    types::{CollectionId, Dimension, Metric, Ordinal},
+    types::{Codes, CollectionId, Dimension, Metric, Ordinal},
 };
 
 /// What does not change about a collection, and its name.
@@ -13,6 +13,7 @@ pub(crate) struct CollectionMeta {
     pub(crate) name: String,
     pub(crate) dimension: Dimension,
     pub(crate) metric: Metric,
+    pub(crate) codes: Codes,
 }
 
 /// A collection by its name, so that a map needs no copy of that.

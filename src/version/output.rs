@@ -9,7 +9,7 @@ use crate::{
     io::pipeline::Pipeline,
     segment::{BuiltSegment, FileBuilder, KillSet, Segment, SegmentFile, Unsynced},
     sync::Arc,
-    types::{Dimension, FileId, FileNumber, SegmentId},
+    types::{Codes, Dimension, FileId, FileNumber, SegmentId},
 };
 
 /// A segment file being written by a flush, a compaction or a bulk load. Dropping it unfinished removes it.
@@ -54,11 +54,11 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Starts a segment with a hash seed of its own.
-    pub(crate) fn begin(&mut self, dimension: Dimension) -> Result<SegmentId> {
+    pub(crate) fn begin(&mut self, dimension: Dimension, codes: Codes) -> Result<SegmentId> {
         let mut seed = [0; 8];
         self.shared.storage.environment().random.fill(&mut seed).map_err(|source| Error::io("draw a random number", source))?;
         let id = self.shared.next_segment();
-        self.builder()?.begin(id, dimension, u64::from_le_bytes(seed))?;
+        self.builder()?.begin(id, dimension, u64::from_le_bytes(seed), codes)?;
         Ok(id)
     }
 

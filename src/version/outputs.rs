@@ -3,7 +3,7 @@ use crate::{
     error::Result,
     format::names::segment_name,
     sync::Arc,
-    types::{Dimension, SegmentId, Sequence},
+    types::{Codes, Dimension, SegmentId, Sequence},
 };
 
 /// Files that wait for their sync at most, each with a descriptor. The device has been at work on the oldest for longest.
@@ -35,8 +35,8 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    pub(crate) fn begin_segment(&mut self, dimension: Dimension) -> Result<SegmentId> {
-        self.file()?.begin(dimension)
+    pub(crate) fn begin_segment(&mut self, dimension: Dimension, codes: Codes) -> Result<SegmentId> {
+        self.file()?.begin(dimension, codes)
     }
 
     /// Ends a segment; ends its file too once that is large enough.

@@ -207,6 +207,7 @@ impl Version {
             id: collection.meta.id,
             dimension: collection.meta.dimension,
             metric: collection.meta.metric,
+            codes: collection.meta.codes,
             next_ordinal: collection.next_ordinal,
             name: collection.meta.name.clone(),
             runs: collection.runs.iter().map(|run| run.iter().map(|live| live.entry).collect()).collect(),

@@ -7,7 +7,7 @@ use crate::{
         payload,
     },
     io::bytes::f32s_as_bytes,
-    types::{CollectionId, Dimension, Fields, Metadata, Metric, Payload, check_collection_name, check_id},
+    types::{Codes, CollectionId, Dimension, Fields, Metadata, Metric, Payload, check_collection_name, check_id},
 };
 
 /// What a write demands of the record it names.
@@ -78,7 +78,7 @@ impl Write {
 /// One operation of a batch.
 #[derive(Clone, Debug)]
 pub(crate) enum BatchOperation {
-    Create { name: String, dimension: Dimension, metric: Metric },
+    Create { name: String, dimension: Dimension, metric: Metric, codes: Codes },
     Drop { name: String },
     Rename { from: String, to: String },
     Write(Write),
@@ -99,9 +99,11 @@ impl WriteBatch {
         Self { operations: Vec::with_capacity(records), body }
     }
 
-    pub(crate) fn create(&mut self, name: &str, dimension: usize, metric: Metric) -> Result<()> {
+    pub(crate) fn create(&mut self, name: &str, dimension: usize, metric: Metric, codes: Option<Codes>) -> Result<()> {
         check_collection_name(name)?;
-        self.operations.push(BatchOperation::Create { name: name.to_owned(), dimension: Dimension::new(dimension)?, metric });
+        let dimension = Dimension::new(dimension)?;
+        let codes = codes.unwrap_or(Codes::by_default(dimension));
+        self.operations.push(BatchOperation::Create { name: name.to_owned(), dimension, metric, codes });
         Ok(())
     }
 

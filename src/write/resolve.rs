@@ -99,14 +99,14 @@ fn resolve_schema(catalog: &mut Catalog, body: &mut Body, operation: &BatchOpera
     };
     let mut encode = |operation: &Operation<'_>| body.compose(|_, out| operation.encode(out));
     match operation {
-        BatchOperation::Create { name, dimension, metric } => {
+        BatchOperation::Create { name, dimension, metric, codes } => {
             taken(catalog, name)?;
             let id = catalog.next_collection.max(1);
             if id == CollectionId::MAX {
                 return Err(Error::invalid("no collection number is left"));
             }
-            encode(&Operation::CreateCollection { id, dimension: *dimension, metric: *metric, name });
-            catalog.create(CollectionMeta { id, name: name.clone(), dimension: *dimension, metric: *metric });
+            encode(&Operation::CreateCollection { id, dimension: *dimension, metric: *metric, codes: *codes, name });
+            catalog.create(CollectionMeta { id, name: name.clone(), dimension: *dimension, metric: *metric, codes: *codes });
         }
         BatchOperation::Drop { name } => {
             let id = known(catalog, name)?;

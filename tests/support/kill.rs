@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use varvite::{Background, Collection, Database, DuplicatePolicy, Durability, Fields, Metadata, Metric, Options, Payload};
+use varvite::{Background, Codes, Collection, Database, DuplicatePolicy, Durability, Fields, Metadata, Metric, Options, Payload};
 
 use super::{
     Random,
@@ -337,7 +337,7 @@ pub fn campaign(seed: u64, rounds: u64, child: &dyn Fn(&Path, u64) -> Command) -
     let path = place.path().join("db");
     let db = Database::open(&path, options()).unwrap();
     for (name, dimension) in NAMES.into_iter().zip(DIMENSIONS) {
-        db.create_collection(name, dimension, Metric::L2).unwrap();
+        db.create_collection_with(name, dimension, Metric::L2, Codes::Int8).unwrap();
     }
     let base = db.snapshot().unwrap().sequence();
     db.close().unwrap();

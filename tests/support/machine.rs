@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use varvite::{
-    Background, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Metric, Options, Result, Snapshot,
+    Background, Codes, Collection, Commit, Database, DuplicatePolicy, Durability, Error, ErrorKind, Metric, Options, Result, Snapshot,
     io::{
         Storage,
         simulated::{CrashPlan, SimulatedDisk},
@@ -385,6 +385,11 @@ enum Made {
 }
 
 /// Commits by single calls too, where a batch is simple enough.
+/// Of half the dimensions, so that segments of all kinds are written and merged.
+fn codes(dimension: usize) -> Codes {
+    if dimension.is_multiple_of(2) { Codes::Int8 } else { Codes::None }
+}
+
 fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Made> {
     let handle = |name: &String| -> Result<Collection> { Ok(db.collection(name)?.durability(durability)) };
     match ops {
@@ -393,7 +398,7 @@ fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Made> {
         [Op::Put(Verb::Upsert, name, id, parts)] => return handle(name)?.upsert(id, parts.fields()).map(Made::Batch),
         [Op::Delete(name, id)] => return handle(name)?.delete(id).map(Made::Deleted),
         [Op::Create(name, dimension, metric)] if durability == Durability::Synced => {
-            return db.create_collection(name, *dimension, *metric).map(|_| Made::Nothing);
+            return db.create_collection_with(name, *dimension, *metric, codes(*dimension)).map(|_| Made::Nothing);
         }
         [Op::Drop(name)] if durability == Durability::Synced => return db.drop_collection(name).map(|()| Made::Nothing),
         [Op::Rename(from, to)] if durability == Durability::Synced => return db.rename_collection(from, to).map(|()| Made::Nothing),
@@ -407,7 +412,7 @@ fn commit(db: &Database, ops: &[Op], durability: Durability) -> Result<Made> {
             Op::Put(Verb::Update, name, id, parts) => batch.update(&handle(name)?, id, parts.fields())?,
             Op::Put(Verb::Upsert, name, id, parts) => batch.upsert(&handle(name)?, id, parts.fields())?,
             Op::Delete(name, id) => batch.delete(&handle(name)?, id)?,
-            Op::Create(name, dimension, metric) => batch.create_collection(name, *dimension, *metric)?,
+            Op::Create(name, dimension, metric) => batch.create_collection_with(name, *dimension, *metric, codes(*dimension))?,
             Op::Drop(name) => batch.drop_collection(name),
             Op::Rename(from, to) => batch.rename_collection(from, to)?,
         };

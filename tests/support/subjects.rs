@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use varvite::{
-    Background, Collection, Database, DuplicatePolicy, Durability, Fields, Metadata, Metric, Options,
+    Background, Codes, Collection, Database, DuplicatePolicy, Durability, Fields, Metadata, Metric, Options,
     io::{
         Storage,
         memory::Memory,
@@ -104,7 +104,7 @@ fn buffered(db: &Database, name: &str) -> Collection {
 fn base(db: &Database) {
     db.create_collection("padded", 125, Metric::L2).unwrap();
     db.create_collection("packed", 3, Metric::Cosine).unwrap();
-    db.create_collection("dot", 16, Metric::Dot).unwrap();
+    db.create_collection_with("dot", 16, Metric::Dot, Codes::Int8).unwrap();
     db.create_collection("empty", 2, Metric::L2).unwrap();
     let padded = buffered(db, "padded");
     padded.bulk_load((0..18).map(|row| (format!("p-{row:02}"), full(row, 125))), DuplicatePolicy::Refuse).unwrap();

@@ -103,9 +103,9 @@ class Cells:
         return Cells(self.results, self.stage, engine, self.round)
 
 
-ORDER = ["machine", "varvite", "rocksdb", "fjall", "lmdb", "redb", "sqlite", "lancedb", "chromadb", "sqlite-vec", "usearch", "faiss", "numpy", "hnswlib"]
+ORDER = ["machine", "varvite", "varvite-f32", "rocksdb", "fjall", "lmdb", "redb", "sqlite", "lancedb", "chromadb", "sqlite-vec", "usearch", "faiss", "numpy", "hnswlib"]
 NAMES = {
-    "machine": "machine", "varvite": "varvite", "rocksdb": "RocksDB", "fjall": "fjall", "lmdb": "LMDB", "redb": "redb", "sqlite": "SQLite",
+    "machine": "machine", "varvite": "varvite", "varvite-f32": "varvite, no codes", "rocksdb": "RocksDB", "fjall": "fjall", "lmdb": "LMDB", "redb": "redb", "sqlite": "SQLite",
     "lancedb": "LanceDB", "chromadb": "ChromaDB", "sqlite-vec": "sqlite-vec", "usearch": "USearch",
     "faiss": "faiss", "numpy": "NumPy", "hnswlib": "hnswlib",
 }

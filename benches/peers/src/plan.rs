@@ -91,7 +91,7 @@ impl Stage {
 }
 
 fn available(engine: &str) -> bool {
-    engine == "machine" || engines::NAMES.contains(&engine) || PYTHON.contains(&engine)
+    engine == "machine" || engines::NAMES.contains(&engine) || engine == engines::VECTORS_ONLY || PYTHON.contains(&engine)
 }
 
 fn vector_stores() -> Vec<&'static str> {
@@ -100,7 +100,7 @@ fn vector_stores() -> Vec<&'static str> {
 
 /// Exact search beside the bandwidth of memory.
 fn searching(rows: usize, peers: &[&'static str]) -> Stage {
-    let engines: Vec<_> = std::iter::once("varvite").chain(peers.iter().copied()).collect();
+    let engines: Vec<_> = ["varvite", engines::VECTORS_ONLY].into_iter().chain(peers.iter().copied()).collect();
     let workloads: Vec<_> = std::iter::once("scan-dot").chain(workloads::SEARCHES.iter().copied()).collect();
     Stage::new("search", rows, 768).only(&engines, &workloads)
 }

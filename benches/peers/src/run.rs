@@ -174,7 +174,7 @@ impl Runner {
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map(|(_, name)| name.to_owned());
         let mut engines = serde_json::Map::new();
-        for name in engines::NAMES.iter().filter(|name| self.wanted(name)) {
+        for name in engines::NAMES.iter().chain([&engines::VECTORS_ONLY]).filter(|name| self.wanted(name)) {
             engines.insert((*name).to_owned(), self.describe(name)?);
         }
         if let Some((python, script)) = self.python.as_ref().filter(|_| plan::PYTHON.iter().any(|name| self.wanted(name))) {

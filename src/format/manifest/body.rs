@@ -109,7 +109,7 @@ impl FileEntry {
 impl CollectionEntry {
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(self.id);
-        put_schema(out, self.dimension, self.metric);
+        put_schema(out, self.dimension, self.metric, self.codes);
         out.put_u64(self.next_ordinal);
         out.put_bytes16(self.name.as_bytes());
         put_list(out, &self.runs, |run, out| put_list(out, run, SegmentEntry::encode));
@@ -117,11 +117,11 @@ impl CollectionEntry {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self> {
         let id = reader.u32()?;
-        let (dimension, metric) = read_schema(reader)?;
+        let (dimension, metric, codes) = read_schema(reader)?;
         let next_ordinal = reader.u64()?;
         let name = read_name(reader)?.to_owned();
         let runs = read_list(reader, RUN_BYTES_MIN, |reader| read_list(reader, SEGMENT_BYTES, SegmentEntry::decode))?;
-        Ok(Self { id, dimension, metric, next_ordinal, name, runs })
+        Ok(Self { id, dimension, metric, codes, next_ordinal, name, runs })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 use crate::error::ErrorKind;
 use crate::format::testing::{cuts, flips, hex, patched};
 use crate::format::{crc, kills};
-use crate::types::{Dimension, FileId, Metric};
+use crate::types::{Codes, Dimension, FileId, Metric};
 
 const GOLDEN: &str = "
     565256544d414e490100000000000000d0d1d2d3d4d5d6d7d8d9dadbdcdddedf030000000000000000000000000000000000000000000000
@@ -28,6 +28,7 @@ fn sample() -> Manifest {
         id: 1,
         dimension: Dimension::new(2).unwrap(),
         metric: Metric::Cosine,
+        codes: Codes::None,
         next_ordinal: 4,
         name: "docs".into(),
         runs: vec![vec![segment]],
@@ -226,7 +227,7 @@ fn impossible_fields_are_refused_where_they_stand() {
         (260, 1, 258),
         (258, 0, 258),
         (262, 3, 262),
-        (263, 1, 263),
+        (263, 2, 263),
         (264, 1, 264),
         (265, 1, 265),
         (276, b'/', 274),
@@ -236,6 +237,8 @@ fn impossible_fields_are_refused_where_they_stand() {
         let error = Manifest::decode(&resealed(&[(offset, &[patch])])).unwrap_err();
         assert_eq!(error.offset(), Some(named), "byte {offset}: {error}");
     }
+    let with_codes = Manifest::decode(&resealed(&[(263, &[1])])).unwrap().manifest;
+    assert_eq!(with_codes.collections[0].codes, Codes::Int8);
     let none = Manifest::decode(&resealed(&[(328, &[0; 36])])).unwrap().manifest;
     assert_eq!(none.collections[0].runs[0][0].kills, None);
 }
@@ -377,6 +380,7 @@ fn consistent(
         id: 5 * index as u32 + 1,
         dimension: Dimension::new(*elements).unwrap(),
         metric: Metric::ALL[index % 3],
+        codes: Codes::ALL[index % 2],
         next_ordinal: *next_ordinal,
         name: format!("collection {index}"),
         runs: runs.iter().map(|run| run.iter().map(|&rows| segment(rows)).collect()).collect(),

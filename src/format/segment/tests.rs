@@ -3,8 +3,13 @@ use crate::error::ErrorKind;
 use crate::format::crc;
 use crate::types::Dimension;
 
-/// A footer of 20 rows without payload, and the length of its segment.
+/// A footer of 20 rows without payload and codes, and the length of its segment.
 fn sample() -> (SegmentFooter, u64) {
+    with_codes(0, 0)
+}
+
+/// The same with codes and factors of some lengths.
+fn with_codes(codes: u64, factors: u64) -> (SegmentFooter, u64) {
     let dimension = Dimension::new(3).unwrap();
     let mut footer = SegmentFooter {
         id: 7,
@@ -12,31 +17,22 @@ fn sample() -> (SegmentFooter, u64) {
         rows: 20,
         max_sequence: 9,
         hash_seed: 11,
-        checksums: 5,
+        checksums: 0,
         checksum_table_crc: 13,
-        sections: [Section::default(); 8],
+        sections: [Section::default(); 10],
         unknown: Vec::new(),
     };
-    let lengths = [
-        (240, group_rows(dimension) * 12),
-        (160, BLOCK_BYTES),
-        (12, BLOCK_BYTES),
-        (200, BLOCK_BYTES),
-        (192, BLOCK_BYTES),
-        (0, 0),
-        (0, 0),
-        (20, 0),
-    ];
+    let lengths = [240, codes, factors, 160, 12, 200, 192, 0, 0, 0];
     let mut offset: u64 = 0;
-    for (index, (section, (len, block_size))) in footer.sections.iter_mut().zip(lengths).enumerate() {
-        if len > 0 {
-            let first_checksum = if block_size > 0 { index as u32 } else { 0 };
-            *section = Section { block_size, offset, len, first_checksum };
-            offset = (offset + len).next_multiple_of(ALIGNMENT);
-        }
+    for (kind, len) in SectionKind::ALL.into_iter().zip(lengths).filter(|(_, len)| *len > 0) {
+        let block_size = if kind == SectionKind::Rows { group_rows(dimension) * 12 } else { BLOCK_BYTES };
+        footer.sections[kind as usize] = Section { block_size, offset, len, first_checksum: footer.checksums };
+        footer.checksums += 1;
+        offset = (offset + len).next_multiple_of(ALIGNMENT);
     }
-    let end = footer.section(SectionKind::Checksums).end();
-    let len = end + footer.encoded_len();
+    let table = Section { block_size: 0, offset, len: u64::from(footer.checksums) * 4, first_checksum: 0 };
+    footer.sections[SectionKind::Checksums as usize] = table;
+    let len = table.end() + footer.encoded_len();
     (footer, len)
 }
 
@@ -132,8 +128,8 @@ fn sections_that_do_not_fit_the_rows_are_refused() {
         for change in [-4_i64, 4] {
             let mut bad = footer.clone();
             // Room for what is longer.
-            bad.sections[usize::from(SectionKind::Checksums.code()) - 1].offset += ALIGNMENT;
-            let section = &mut bad.sections[usize::from(kind.code()) - 1];
+            bad.sections[SectionKind::Checksums as usize].offset += ALIGNMENT;
+            let section = &mut bad.sections[kind as usize];
             section.len = section.len.checked_add_signed(change).unwrap();
             let (error, _) = refused(&bad, len + ALIGNMENT + 4);
             assert!(error.contains(&format!("'{}'", kind.name())) && error.contains("does not fit 20 rows"), "{kind:?} {change}: {error}");
@@ -141,11 +137,11 @@ fn sections_that_do_not_fit_the_rows_are_refused() {
     }
     for kind in [SectionKind::Rows, SectionKind::Ordinals, SectionKind::IdOffsets, SectionKind::IdBlocks, SectionKind::IdHash] {
         let mut bad = footer.clone();
-        bad.sections[usize::from(kind.code()) - 1].block_size *= 2;
+        bad.sections[kind as usize].block_size *= 2;
         assert!(refused(&bad, len).0.contains("does not fit 20 rows"), "{kind:?}");
     }
     let mut bad = footer.clone();
-    bad.sections[usize::from(SectionKind::IdBlocks.code()) - 1].len = 19;
+    bad.sections[SectionKind::IdBlocks as usize].len = 19;
     assert!(refused(&bad, len).0.contains("does not fit 20 rows"));
     // Payloads come with their index, whose entries are whole.
     let checksums = footer.section(SectionKind::Checksums).offset;
@@ -155,21 +151,41 @@ fn sections_that_do_not_fit_the_rows_are_refused() {
         bad.checksums = 7;
         for (kind, len, first_checksum) in [(SectionKind::PayloadIndex, index_len, 5), (SectionKind::PayloadBlocks, blocks_len, 6)] {
             if len > 0 {
-                bad.sections[usize::from(kind.code()) - 1] = place(len, first_checksum);
+                bad.sections[kind as usize] = place(len, first_checksum);
             }
         }
-        bad.sections[usize::from(SectionKind::PayloadBlocks.code()) - 1].offset += 64 * u64::from(blocks_len > 0);
+        bad.sections[SectionKind::PayloadBlocks as usize].offset += 64 * u64::from(blocks_len > 0);
         let sums = Section { block_size: 0, offset: checksums + 192, len: 28, first_checksum: 0 };
-        bad.sections[usize::from(SectionKind::Checksums.code()) - 1] = sums;
+        bad.sections[SectionKind::Checksums as usize] = sums;
         let (error, _) = refused(&bad, checksums + 192 + 28 + bad.encoded_len());
         assert!(error.contains("'payload index'"), "{index_len}, {blocks_len}: {error}");
     }
 }
 
 #[test]
+fn codes_come_with_their_factors_and_fit_the_rows() {
+    let (good, len) = with_codes(60, 240);
+    assert_eq!(SegmentFooter::decode(&good.encode(), len).unwrap(), good);
+    for (codes_len, factors_len, name) in
+        [(60, 0, "code factors"), (0, 240, "code factors"), (61, 240, "codes"), (59, 240, "codes"), (60, 241, "code factors")]
+    {
+        let (bad, len) = with_codes(codes_len, factors_len);
+        let (error, _) = refused(&bad, len);
+        assert!(error.contains(&format!("'{name}'")) && error.contains("does not fit 20 rows"), "{codes_len} {factors_len}: {error}");
+    }
+    // A reader that does not know them skips them: they are not marked as required.
+    let mut bytes = good.encode();
+    let entry = 56 + 32;
+    assert_eq!(bytes[entry..entry + 4], [9, 0, 0, 0]);
+    bytes[entry + 2] = 1;
+    sign(&mut bytes);
+    assert!(SegmentFooter::decode(&bytes, len).unwrap_err().to_string().contains("wrongly marked"));
+}
+
+#[test]
 fn sections_stand_apart_with_checksums_of_their_own() {
     let (footer, len) = sample();
-    let ordinals = usize::from(SectionKind::Ordinals.code()) - 1;
+    let ordinals = SectionKind::Ordinals as usize;
     type Change = fn(&mut Section);
     let changes: [(Change, &str); 6] = [
         (|section| section.offset += 4, "stands where it cannot"),

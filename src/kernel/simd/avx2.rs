@@ -1,9 +1,11 @@
 use std::arch::x86_64::{
-    __m128, __m256, __m256i, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_setzero_ps, _mm256_sub_ps,
+    __m128, __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm256_abs_epi8, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps,
+    _mm256_hadd_epi32, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_maskload_ps,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sub_ps, _mm256_xor_si256,
 };
 
-use super::Simd;
+use super::{Int8, Simd};
 
 /// AVX2 and FMA.
 pub(in crate::kernel) struct Avx2;
@@ -74,5 +76,69 @@ impl Simd for Avx2 {
             _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(halves.0, halves.1));
         }
         sums
+    }
+}
+
+const BYTES: usize = 32;
+
+impl Int8 for Avx2 {
+    type Chunk = [u8; BYTES];
+    type Register = __m256i;
+    type Sums = __m256i;
+    const BYTES: usize = BYTES;
+
+    #[inline(always)]
+    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
+        code.as_chunks()
+    }
+
+    #[inline(always)]
+    fn zero() -> Self::Sums {
+        // SAFETY: the caller has the features (see the trait); no memory is touched.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn load(chunk: &Self::Chunk) -> Self::Register {
+        // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn load_row(chunk: &Self::Chunk) -> Self::Register {
+        // SAFETY: the caller has the features; no memory is touched.
+        unsafe { _mm256_xor_si256(<Self as Int8>::load(chunk), _mm256_set1_epi8(i8::MIN)) }
+    }
+
+    #[inline(always)]
+    fn load_row_rest(rest: &[u8]) -> Self::Register {
+        let mut chunk = [0; BYTES];
+        chunk.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        Self::load_row(&chunk)
+    }
+
+    #[inline(always)]
+    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums {
+        // SAFETY: the caller has the features; no memory is touched.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(row, query), _mm256_set1_epi16(1))) }
+    }
+
+    #[inline(always)]
+    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums {
+        // SAFETY: as above.
+        let size = unsafe { _mm256_abs_epi8(_mm256_xor_si256(row, _mm256_set1_epi8(i8::MIN))) };
+        <Self as Int8>::add(sums, size, size)
+    }
+
+    #[inline(always)]
+    fn totals([a, b, c, d]: [Self::Sums; 4]) -> [i32; 4] {
+        let mut totals = [0; 4];
+        // SAFETY: the caller has the features; four lanes are stored into four elements.
+        unsafe {
+            let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+            let halves: (__m128i, __m128i) = (_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
+        }
+        totals
     }
 }

@@ -1,11 +1,14 @@
 use std::arch::x86_64::{
-    __m512, _mm_add_ps, _mm_storeu_ps, _mm512_add_ps, _mm512_castps512_ps128, _mm512_extractf32x4_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_maskz_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+    __m512, __m512i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm512_abs_epi8, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_castps512_ps128, _mm512_castsi512_si128, _mm512_extractf32x4_ps, _mm512_extracti32x4_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8,
+    _mm512_set1_epi16, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_ps, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpackhi_ps, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_unpacklo_ps, _mm512_xor_si512,
 };
 
-use super::Simd;
+use super::{Int8, Simd};
 
-/// AVX-512 F.
+/// AVX-512 F and BW.
 pub(in crate::kernel) struct Avx512;
 
 const LANES: usize = 16;
@@ -73,5 +76,75 @@ impl Simd for Avx512 {
             _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(halves.0, halves.1));
         }
         sums
+    }
+}
+
+const BYTES: usize = 64;
+
+impl Int8 for Avx512 {
+    type Chunk = [u8; BYTES];
+    type Register = __m512i;
+    type Sums = __m512i;
+    const BYTES: usize = BYTES;
+
+    #[inline(always)]
+    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
+        code.as_chunks()
+    }
+
+    #[inline(always)]
+    fn zero() -> Self::Sums {
+        // SAFETY: the caller has the features (see the trait); no memory is touched.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn load(chunk: &Self::Chunk) -> Self::Register {
+        // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
+        unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn load_row(chunk: &Self::Chunk) -> Self::Register {
+        // SAFETY: the caller has the features; no memory is touched.
+        unsafe { _mm512_xor_si512(<Self as Int8>::load(chunk), _mm512_set1_epi8(i8::MIN)) }
+    }
+
+    #[inline(always)]
+    fn load_row_rest(rest: &[u8]) -> Self::Register {
+        let mask = (1u64 << rest.len().min(BYTES - 1)) - 1;
+        // SAFETY: the caller has the features; bytes that the mask leaves out, which are all from the rest's end on, are not read from memory.
+        unsafe { _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast()), _mm512_set1_epi8(i8::MIN)) }
+    }
+
+    #[inline(always)]
+    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums {
+        // SAFETY: the caller has the features; no memory is touched.
+        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(_mm512_maddubs_epi16(row, query), _mm512_set1_epi16(1))) }
+    }
+
+    #[inline(always)]
+    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums {
+        // SAFETY: as above.
+        let size = unsafe { _mm512_abs_epi8(_mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN))) };
+        <Self as Int8>::add(sums, size, size)
+    }
+
+    #[inline(always)]
+    fn totals([a, b, c, d]: [Self::Sums; 4]) -> [i32; 4] {
+        let mut totals = [0; 4];
+        // SAFETY: the caller has the features; four lanes are stored into four elements.
+        unsafe {
+            // As in the sums of f32.
+            let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+            let halves = (
+                _mm_add_epi32(_mm512_castsi512_si128(all), _mm512_extracti32x4_epi32::<1>(all)),
+                _mm_add_epi32(_mm512_extracti32x4_epi32::<2>(all), _mm512_extracti32x4_epi32::<3>(all)),
+            );
+            _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
+        }
+        totals
     }
 }

@@ -1,5 +1,5 @@
-//! Registers of f32: what the kernels of [`super::blocks`] ask of an instruction set, one file each. The sets differ in speed and in the last bits of
-//! a sum; how far those can be off, whatever the set, is proved in [`super::bound`].
+//! Registers of f32 and of int8: what the kernels of [`super::blocks`] and [`super::codes`] ask of an instruction set, one file each. The sets differ in
+//! speed and in the last bits of a sum of f32; how far those can be off, whatever the set, is proved in [`super::bound`]. Sums of int8 are exact.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -36,4 +36,34 @@ pub(super) trait Simd {
     fn multiply_add(a: Self::Register, b: Self::Register, c: Self::Register) -> Self::Register;
     /// The sum of the lanes of each, as a tree.
     fn sums(registers: [Self::Register; 4]) -> [f32; 4];
+}
+
+/// A register of int8: rows' elements from −127 to 127, queries' from −64 to 64.
+///
+/// Products of bytes are made of one that has no sign and one that has: those of rows are taken with 128 added, so that a pair of products, at most
+/// 2 · 255 · 64, fits the 16 bits in which some sets add it up. Callers are as those of [`Simd`].
+pub(super) trait Int8 {
+    /// As many bytes as a register has.
+    type Chunk: Copy;
+    type Register: Copy;
+    /// Partial sums, exact in 32 bits up to 65,535 elements.
+    type Sums: Copy;
+    const BYTES: usize;
+
+    /// A code as whole registers, and the rest.
+    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]);
+
+    fn zero() -> Self::Sums;
+    /// A part of a query.
+    fn load(chunk: &Self::Chunk) -> Self::Register;
+    /// A part of a row's code, 128 added to each element.
+    fn load_row(chunk: &Self::Chunk) -> Self::Register;
+    /// Fewer elements than bytes, zeros behind them, 128 added to each.
+    fn load_row_rest(rest: &[u8]) -> Self::Register;
+    /// Adds the products of elements of a query and of a row, which had 128 added.
+    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums;
+    /// Adds the squares of a row's elements, which had 128 added.
+    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums;
+    /// The whole sum of each.
+    fn totals(sums: [Self::Sums; 4]) -> [i32; 4];
 }

@@ -21,10 +21,14 @@ pub const NAMES: &[&str] = &[
     "sqlite",
 ];
 
+/// varvite without codes: what they cost and save.
+pub const VECTORS_ONLY: &str = "varvite-f32";
+
 pub fn open(name: &str, opening: Opening<'_>) -> Result<Box<dyn Engine>> {
     std::fs::create_dir_all(opening.path)?;
     Ok(match name {
-        "varvite" => Box::new(varvite::Varvite::open(opening)?),
+        "varvite" => Box::new(varvite::Varvite::open(opening, None)?),
+        VECTORS_ONLY => Box::new(varvite::Varvite::open(opening, Some(::varvite::Codes::None))?),
         #[cfg(feature = "rocksdb")]
         "rocksdb" => Box::new(rocksdb::RocksDb::open(opening)?),
         "fjall" => Box::new(fjall::Fjall::open(opening)?),
@@ -104,6 +108,6 @@ mod tests {
 
     #[test]
     fn every_adapter_keeps_what_it_is_given() -> Result<()> {
-        NAMES.iter().try_for_each(|name| conforms(name))
+        NAMES.iter().chain([&VECTORS_ONLY]).try_for_each(|name| conforms(name))
     }
 }

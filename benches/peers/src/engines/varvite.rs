@@ -1,6 +1,6 @@
-//! varvite with its defaults.
+//! varvite with its defaults, and without codes.
 
-use varvite::{Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options};
+use varvite::{Codes, Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options};
 
 use super::mode_setting;
 use crate::{
@@ -15,7 +15,8 @@ pub struct Varvite {
 }
 
 impl Varvite {
-    pub fn open(opening: Opening<'_>) -> Result<Self> {
+    /// With the codes of the dimension, or others.
+    pub fn open(opening: Opening<'_>, codes: Option<Codes>) -> Result<Self> {
         let durability = match opening.mode {
             Mode::Buffered => Durability::Buffered,
             Mode::Durable => Durability::Synced,
@@ -27,7 +28,11 @@ impl Varvite {
             options.log_bytes = 4 * bytes as u64;
         }
         let db = Database::open(opening.path.join("db"), options)?;
-        let docs = db.get_or_create_collection("docs", opening.dimension, Metric::Dot)?;
+        let docs = match (db.collection("docs"), codes) {
+            (Ok(docs), _) => docs,
+            (Err(_), None) => db.create_collection("docs", opening.dimension, Metric::Dot)?,
+            (Err(_), Some(codes)) => db.create_collection_with("docs", opening.dimension, Metric::Dot, codes)?,
+        };
         Ok(Self { db, docs, mode: opening.mode })
     }
 }
@@ -36,7 +41,7 @@ impl Engine for Varvite {
     fn settings(&self) -> Vec<(&'static str, String)> {
         let memtable = (Options::default().memtable_bytes / 2) >> 20;
         vec![
-            ("options", format!("defaults: memtables of {memtable} MiB")),
+            ("options", format!("defaults: memtables of {memtable} MiB, codes {}", self.docs.codes())),
             mode_setting(self.mode, "Durability::Buffered", "Durability::Synced"),
         ]
     }

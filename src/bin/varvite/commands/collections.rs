@@ -7,7 +7,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, RangedI64ValueParser},
 };
 use serde_json::json;
-use varvite::{Database, Metric, Options};
+use varvite::{Codes, Collection, Database, Metric, Options};
 
 use super::{Place, open_reader, open_writer, open_writer_with};
 use crate::{
@@ -28,6 +28,9 @@ pub(crate) struct Create {
     /// How vectors are compared: l2, cosine or dot
     #[arg(long)]
     metric: Metric,
+    /// What is kept beside the vectors to make searches faster: none or int8 (default: int8 from 128 dimensions on)
+    #[arg(long)]
+    codes: Option<Codes>,
     /// Report as one JSON object
     #[arg(long)]
     json: bool,
@@ -38,16 +41,32 @@ impl Create {
         let Place { database, collection } = &self.place;
         refuse_inside_database(database)?;
         // A refused collection must not leave a new, empty database behind: the engine judges it in memory first.
-        Database::in_memory(Options::default())?.create_collection(collection, self.dimension, self.metric)?;
+        self.create(&Database::in_memory(Options::default())?)?;
         let db = open_writer_with(database, |options| options.create_if_missing = true)?;
-        db.create_collection(collection, self.dimension, self.metric)?;
+        let codes = self.create(&db)?.codes();
         db.close()?;
         if self.json {
-            writeln!(out, "{}", json!({"created": collection, "dimension": self.dimension, "metric": self.metric.name()}))?;
+            writeln!(
+                out,
+                "{}",
+                json!({"created": collection, "dimension": self.dimension, "metric": self.metric.name(), "codes": codes.name()})
+            )?;
         } else {
-            writeln!(out, "created collection '{collection}': dimension {}, metric {}", grouped(self.dimension as u64), self.metric)?;
+            writeln!(
+                out,
+                "created collection '{collection}': dimension {}, metric {}, codes {codes}",
+                grouped(self.dimension as u64),
+                self.metric
+            )?;
         }
         Ok(())
+    }
+
+    fn create(&self, db: &Database) -> varvite::Result<Collection> {
+        match self.codes {
+            None => db.create_collection(&self.place.collection, self.dimension, self.metric),
+            Some(codes) => db.create_collection_with(&self.place.collection, self.dimension, self.metric, codes),
+        }
     }
 }
 
@@ -67,14 +86,20 @@ impl List {
         let collections = open_reader(&self.database)?.list_collections()?;
         if self.json {
             for info in collections {
-                let line = json!({"name": info.name, "dimension": info.dimension, "metric": info.metric.name(), "count": info.count});
+                let line = json!({"name": info.name, "dimension": info.dimension, "metric": info.metric.name(), "codes": info.codes.name(), "count": info.count});
                 writeln!(out, "{line}")?;
             }
             return Ok(());
         }
-        let mut table = table(&["collection", "dimension", "metric", "records"]);
+        let mut table = table(&["collection", "dimension", "metric", "codes", "records"]);
         for info in collections {
-            table.add_row([info.name.into(), right(grouped(info.dimension as u64)), info.metric.name().into(), right(grouped(info.count))]);
+            table.add_row([
+                info.name.into(),
+                right(grouped(info.dimension as u64)),
+                info.metric.name().into(),
+                info.codes.name().into(),
+                right(grouped(info.count)),
+            ]);
         }
         writeln!(out, "{}", shown(&table))?;
         Ok(())

@@ -83,9 +83,14 @@ impl Search {
 }
 
 fn explained(explanation: &Explanation) -> String {
-    let Explanation { queries, rows, bytes, scored, threads, instructions, elapsed, .. } = explanation;
+    let Explanation { queries, rows, coded, bytes, candidates, scored, threads, instructions, elapsed, .. } = explanation;
+    let by_codes = if *coded == 0 {
+        String::new()
+    } else {
+        format!(" ({} of them by codes, which left {})", grouped(*coded), counted(*candidates, "candidate"))
+    };
     format!(
-        "{} compared with {}, {} read, {} scored in full; {}, {instructions:?}, {:.1} ms",
+        "{} compared with {}{by_codes}, {} read, {} scored in full; {}, {instructions:?}, {:.1} ms",
         counted(*queries, "query"),
         counted(*rows, "record"),
         size(*bytes),

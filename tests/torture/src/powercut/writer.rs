@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use varvite::{Background, Database, Durability, ErrorKind, Fields, Metric, Options};
+use varvite::{Background, Codes, Database, Durability, ErrorKind, Fields, Metric, Options};
 
 use crate::support::{
     Random,
@@ -67,7 +67,9 @@ fn id_of(writer: usize, id: u64) -> Vec<u8> {
 pub fn create(path: &Path) -> varvite::Result<()> {
     let db = Database::open(path, options())?;
     for (name, dimension) in NAMES.into_iter().zip(DIMENSIONS) {
-        db.get_or_create_collection(name, dimension, Metric::L2)?;
+        if db.collection(name).is_err() {
+            db.create_collection_with(name, dimension, Metric::L2, Codes::Int8)?;
+        }
     }
     db.close()
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use shuttle::thread;
 use varvite::{
-    Background, Collection, Database, Durability, ErrorKind, Metric, Options, Search,
+    Background, Codes, Collection, Database, Durability, ErrorKind, Metric, Options, Search,
     io::simulated::{CrashPlan, SimulatedDisk},
 };
 
@@ -37,7 +37,7 @@ pub fn run(seed: u64, figures: &Arc<Figures>) {
     let mut random = Random(seed);
     let disk = SimulatedDisk::new(seed);
     let db = Database::open_on(Arc::new(disk.clone()), options(Background::Threads)).unwrap();
-    let docs = db.create_collection("docs", DIMENSION, Metric::L2).unwrap();
+    let docs = db.create_collection_with("docs", DIMENSION, Metric::L2, Codes::Int8).unwrap();
     let first = db.snapshot().unwrap().sequence();
     let run = Run { db, docs, disk, time: Arc::default(), events: Arc::default(), figures: Arc::clone(figures) };
     let mut threads = Vec::new();

@@ -1,0 +1,175 @@
+use std::collections::BinaryHeap;
+
+use super::threshold::{key, score};
+
+/// Beyond so many neighbours the greatest scores of candidates are not worth keeping: only canonical scores lower the threshold then.
+const RANKED_MAX: usize = 1 << 16;
+
+/// Fewer are not worth sifting.
+const SIFTED_FROM: usize = 1024;
+
+/// A row that its code does not rule out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Candidate {
+    /// At least its score.
+    pub(super) least: f32,
+    /// Where its segment is known from.
+    pub(super) piece: u32,
+    pub(super) row: u32,
+}
+
+/// The candidates of one query that one thread has met.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    found: Vec<Candidate>,
+    /// How many of them were there when the last piece began, and how many were left when all were sifted last.
+    before: usize,
+    sifted: usize,
+    /// The k smallest of what candidates score at most, by their keys, the greatest on top.
+    ranked: BinaryHeap<u32>,
+    k: usize,
+}
+
+impl Candidates {
+    pub(super) fn new(k: usize) -> Self {
+        Self { found: Vec::new(), before: 0, sifted: 0, ranked: BinaryHeap::new(), k }
+    }
+
+    /// Begins the rows of another piece, none of which was met before.
+    pub(super) fn begin(&mut self, threshold: f32) {
+        self.before = self.found.len();
+        // Now and then all, so that those that a falling threshold rules out do not pile up.
+        if self.before > 2 * self.sifted + SIFTED_FROM {
+            self.before = 0;
+            self.sifted = self.sift(threshold);
+            self.before = self.sifted;
+        }
+    }
+
+    /// Adds a row whose score lies between two numbers. Returns a score that k rows do not exceed, once there are so many.
+    pub(super) fn push(&mut self, (least, greatest): (f32, f32), piece: u32, row: u32) -> f32 {
+        // Nothing is known of it: it comes first.
+        let least = if least.is_nan() { f32::NEG_INFINITY } else { least };
+        self.found.push(Candidate { least, piece, row });
+        if self.k > RANKED_MAX {
+            return f32::NAN;
+        }
+        let greatest = key(greatest);
+        if self.ranked.len() < self.k {
+            self.ranked.push(greatest);
+        } else if let Some(mut worst) = self.ranked.peek_mut()
+            && greatest < *worst
+        {
+            *worst = greatest;
+        }
+        if self.ranked.len() < self.k { f32::NAN } else { self.ranked.peek().map_or(f32::NAN, |worst| score(*worst)) }
+    }
+
+    /// Forgets those of the last piece that a threshold rules out meanwhile. How many are left, of all pieces.
+    pub(super) fn sift(&mut self, threshold: f32) -> usize {
+        let mut kept = self.before;
+        for at in self.before..self.found.len() {
+            let Some(candidate) = self.found.get(at).copied() else { break };
+            let is_out = candidate.least > threshold;
+            if !is_out {
+                if let Some(place) = self.found.get_mut(kept) {
+                    *place = candidate;
+                }
+                kept += 1;
+            }
+        }
+        self.found.truncate(kept);
+        kept
+    }
+
+    /// Forgets the last piece, whose rows are looked at in another way. That k rows do not exceed a score stays true.
+    pub(super) fn give_up(&mut self) {
+        self.found.truncate(self.before);
+    }
+
+    /// All of them, the nearest first by what they score at least.
+    pub(super) fn take(&mut self) -> Vec<Candidate> {
+        let mut found = std::mem::take(&mut self.found);
+        (self.before, self.sifted) = (0, 0);
+        found.sort_unstable_by(|a, b| a.least.total_cmp(&b.least));
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Candidate, Candidates};
+
+    #[test]
+    fn the_k_th_greatest_score_is_told_once_there_are_k() {
+        let mut candidates = Candidates::new(3);
+        let scores = [5.0, f32::NAN, 3.0, 4.0, f32::INFINITY, -0.0, 0.0];
+        let told = scores.map(|score| candidates.push((0.0, score), 0, 0));
+        assert!(told[0].is_nan() && told[1].is_nan() && told[2].is_nan(), "one of three has no score");
+        assert_eq!(told[3..], [5.0, 5.0, 4.0, 3.0]);
+    }
+
+    #[test]
+    fn more_than_can_be_ranked_have_no_k_th() {
+        let mut candidates = Candidates::new(usize::MAX);
+        assert!((0..10).all(|row| candidates.push((0.0, 1.0), 0, row).is_nan()));
+        assert!(candidates.ranked.is_empty());
+    }
+
+    #[test]
+    fn only_the_last_piece_is_sifted_or_given_up() {
+        let mut candidates = Candidates::new(1);
+        let rows = |candidates: &Candidates| candidates.found.iter().map(|candidate| candidate.row).collect::<Vec<_>>();
+        candidates.push((9.0, 9.0), 0, 0);
+        candidates.begin(f32::NAN);
+        for (least, row) in [(2.0, 1), (f32::NAN, 2), (1.0, 3), (3.0, 4)] {
+            candidates.push((least, 9.0), 1, row);
+        }
+        assert_eq!(candidates.sift(f32::NAN), 5);
+        assert_eq!(candidates.sift(2.0), 4);
+        assert_eq!(rows(&candidates), [0, 1, 2, 3]);
+        candidates.begin(1.0);
+        candidates.push((0.0, 0.0), 2, 5);
+        candidates.give_up();
+        assert_eq!(rows(&candidates), [0, 1, 2, 3]);
+        assert_eq!(candidates.take().iter().map(|candidate| candidate.row).collect::<Vec<_>>(), [2, 3, 1, 0]);
+        assert!(candidates.take().is_empty());
+    }
+
+    #[test]
+    fn many_that_are_ruled_out_are_forgotten_when_another_piece_begins() {
+        let mut candidates = Candidates::new(1);
+        for row in 0..3000 {
+            candidates.push((row as f32, 9.0), 0, row);
+        }
+        candidates.begin(99.0);
+        assert_eq!((candidates.found.len(), candidates.before, candidates.sifted), (100, 100, 100));
+        for row in 0..1000 {
+            candidates.push((row as f32, 9.0), 0, row);
+        }
+        candidates.begin(9.0);
+        assert_eq!((candidates.found.len(), candidates.before), (1100, 1100), "too few to be worth it");
+        candidates.give_up();
+        assert_eq!(candidates.found.len(), 1100);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_is_the_k_th_of_a_sort(scores in prop::collection::vec(-100.0f32..100.0, 1..50), k in 1usize..10) {
+            let mut candidates = Candidates::new(k);
+            for end in 1..=scores.len() {
+                let told = candidates.push((0.0, scores[end - 1]), 0, 0);
+                let mut sorted = scores[..end].to_vec();
+                sorted.sort_by(f32::total_cmp);
+                match sorted.get(k - 1) {
+                    None => prop_assert!(told.is_nan()),
+                    Some(kth) => prop_assert_eq!(told, *kth),
+                }
+            }
+            let found: Vec<Candidate> = candidates.take();
+            prop_assert_eq!(found.len(), scores.len());
+        }
+    }
+}
