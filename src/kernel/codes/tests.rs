@@ -89,6 +89,26 @@ fn an_element_that_stands_out_is_spread_over_the_others() {
     }
 }
 
+/// What files hold must be made again bit for bit, for ever. The values are of a program in Python that follows section 8.1 of the specification.
+#[test]
+fn codes_are_those_of_the_specification() {
+    let long: Vec<f32> = (0..20u8).map(|i| (f32::from(i) * 37.0 % 101.0) / 8.0 - 6.0).collect();
+    let cases: [(&[f32], &[i8], [u32; 3]); 2] = [
+        (&[1.0, -2.0, 0.5, 3.25, -0.75, 4.0], &[11, -26, -127, 49, -30, -93], [0x3D09_1224, 0x40B6_13B0, 0x3CB1_6890]),
+        (
+            &long,
+            &[90, 59, 29, -2, -75, -21, -33, 15, -85, 127, 61, -39, 11, -1, 55, -36, -46, 16, -27, -7],
+            [0x3D92_64CA, 0x4187_7DE0, 0x3DAE_C6E2],
+        ),
+    ];
+    for (row, elements, [scale, norm, residual]) in cases {
+        let mut code = Vec::new();
+        let factors = Encoder::new(row.len()).encode(row, &mut code);
+        assert_eq!(code.iter().map(|byte| *byte as i8).collect::<Vec<_>>(), elements);
+        assert_eq!([factors.scale, factors.norm, factors.residual].map(f32::to_bits), [scale, norm, residual]);
+    }
+}
+
 #[test]
 fn every_instruction_set_makes_the_same_code() {
     let mut floats = Floats(2);
