@@ -7,7 +7,7 @@
 
 use std::{hint::black_box, path::Path};
 
-use varvite::{Background, Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options};
+use varvite::{Background, Collection, Database, DuplicatePolicy, Durability, Fields, Metric, Options, Search};
 
 const DIMENSION: usize = 384;
 const ROWS: usize = 10_000;
@@ -120,12 +120,12 @@ fn prefix(directory: &Path) -> usize {
     COUNTED
 }
 
-/// The ten nearest of queries, asked together: a row and query.
-fn search(directory: &Path, queries: usize) -> usize {
+/// The ten nearest of queries, asked together, by codes or not: a row and query.
+fn search(directory: &Path, queries: usize, codes: bool) -> usize {
     let (_db, docs) = loaded(directory);
     let asked: Vec<f32> = (0..queries).flat_map(|query| vector(query * 4567 + 3)).collect();
-    let mut hits = 0;
-    measured(&mut || hits = black_box(docs.search_many(&asked, 10).unwrap()).iter().map(Vec::len).sum());
+    let (search, mut hits) = (Search::nearest(10).codes(codes), 0);
+    measured(&mut || hits = black_box(docs.search_by(&search, &asked).unwrap()).iter().map(Vec::len).sum());
     assert_eq!(hits, 10 * queries);
     ROWS * queries
 }
@@ -159,8 +159,10 @@ fn main() {
         Some("put-many-200") => put_many(path),
         Some("iterator-step") => iterate(path),
         Some("prefix-first-row") => prefix(path),
-        Some("search") => search(path, 1),
-        Some("search-64") => search(path, 64),
+        Some("search") => search(path, 1, true),
+        Some("search-64") => search(path, 64, true),
+        Some("search-f32") => search(path, 1, false),
+        Some("search-f32-64") => search(path, 64, false),
         Some("recover-frame") => recover(path),
         // `cargo bench` runs every bench.
         _ => return println!("benches/instructions/run counts the instructions of this program"),
