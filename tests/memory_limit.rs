@@ -110,7 +110,8 @@ fn run(group: &Group, path: &Path) -> (usize, bool, ExitStatus) {
 #[test]
 fn data_beyond_the_memory_limit_is_written_merged_and_read() {
     let mut killed = 0;
-    for bytes in [ENOUGH, ENOUGH / 2, ENOUGH / 4, ENOUGH / 8] {
+    // Half of it is left out: whether that is enough is up to the page cache, and it may take minutes to find out.
+    for bytes in [ENOUGH, ENOUGH / 4, ENOUGH / 8] {
         let Some(group) = Group::new(bytes) else { return println!("SKIPPED: no memory cgroup can be made here") };
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("db");
