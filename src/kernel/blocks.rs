@@ -9,7 +9,7 @@ use super::{
     simd::Simd,
     tiles::{Panel, Tile},
 };
-use crate::io::bytes::{as_f32s, f32s_as_bytes, prefetch_line};
+use crate::io::bytes::prefetch_line;
 
 /// How far ahead of its use a row is asked for, in bytes.
 const AHEAD: usize = 8 << 10;
@@ -55,21 +55,10 @@ pub(super) struct Floats<S, T>(PhantomData<(S, T)>);
 impl<S: Simd, T: Terms> Tile for Floats<S, T> {
     type Element = f32;
     type Chunk = S::Chunk;
-    type Query = S::Register;
-    type Row = S::Register;
+    type Register = S::Register;
     type Sum = S::Register;
     type Total = f32;
     const AHEAD: usize = 0;
-
-    #[inline(always)]
-    fn elements(bytes: &[u8]) -> &[f32] {
-        as_f32s(bytes).unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn bytes(elements: &[f32]) -> &[u8] {
-        f32s_as_bytes(elements)
-    }
 
     #[inline(always)]
     fn chunks(elements: &[f32]) -> (&[S::Chunk], &[f32]) {

@@ -7,7 +7,7 @@
 use crate::types::Metric;
 
 /// Unit roundoff of f32.
-const U: f64 = 1.0 / (1u32 << 24) as f64;
+pub(super) const U: f64 = 1.0 / (1u32 << 24) as f64;
 /// Squared norms whose product, inverse and root are far from overflow and underflow.
 const ORDINARY: std::ops::RangeInclusive<f64> = 8.673_617_379_884_035e-19..=1.329_227_995_784_916e36;
 
@@ -62,11 +62,18 @@ impl QueryBound {
     pub(super) fn first_within(&self, threshold: f32, sums: &[f32], of_rows: &[f32], from: usize) -> Option<usize> {
         let Self { factor, relative, absolute, .. } = *self;
         match self.metric {
-            Metric::Dot => first_not_above(threshold, sums, of_rows, from, |sum, norm| -sum - (norm * factor * relative + absolute)),
-            Metric::Cosine => first_not_above(threshold, sums, of_rows, from, |sum, inverse| relative - sum * inverse * factor),
-            Metric::L2 => first_not_above(threshold, sums, sums, from, |sum, _| {
-                if sum < f32::INFINITY { sum * relative - absolute } else { f32::NEG_INFINITY }
-            }),
+            Metric::Dot => first_not_above(threshold, [sums, of_rows], from, |[sum, norm]| -sum - (norm * factor * relative + absolute)),
+            Metric::Cosine => first_not_above(threshold, [sums, of_rows], from, |[sum, inverse]| relative - sum * inverse * factor),
+            Metric::L2 => {
+                first_not_above(
+                    threshold,
+                    [sums],
+                    from,
+                    |[sum]| {
+                        if sum < f32::INFINITY { sum * relative - absolute } else { f32::NEG_INFINITY }
+                    },
+                )
+            }
         }
     }
 }
@@ -92,21 +99,30 @@ pub(super) fn of_rows(metric: Metric, dimension: usize, squares: &mut [f32]) {
     }
 }
 
+/// The first row, from one on, whose lower bound is not greater than a threshold, given what that is made of in columns.
 #[inline(always)]
-fn first_not_above(threshold: f32, sums: &[f32], of_rows: &[f32], from: usize, lower: impl Fn(f32, f32) -> f32) -> Option<usize> {
+#[expect(clippy::indexing_slicing, reason = "by numbers below WIDTH, which is the length of the arrays")]
+pub(super) fn first_not_above<const COLUMNS: usize>(
+    threshold: f32,
+    columns: [&[f32]; COLUMNS],
+    from: usize,
+    lower: impl Fn([f32; COLUMNS]) -> f32,
+) -> Option<usize> {
     const WIDTH: usize = 16;
-    let (sums, of_rows) = (sums.get(from..)?, of_rows.get(from..)?);
-    let above = |sum: &f32, of_row: &f32| lower(*sum, *of_row) > threshold;
-    let (whole, rest) = sums.as_chunks::<WIDTH>();
-    let (whole_rows, rest_rows) = of_rows.as_chunks::<WIDTH>();
+    let rows = columns.iter().map(|column| column.len()).min().unwrap_or(0);
+    let above = |at: usize| lower(columns.map(|column| column.get(at).copied().unwrap_or(f32::NAN))) > threshold;
     let mut start = from;
-    for (sums, of_rows) in whole.iter().zip(whole_rows) {
+    while start + WIDTH <= rows {
+        let parts = columns.map(|column| column.get(start..).and_then(<[f32]>::first_chunk).unwrap_or(&[f32::NAN; WIDTH]));
         // Counted rather than looked for, so that all are compared at once.
-        let count = sums.iter().zip(of_rows).fold(0u32, |count, (sum, of_row)| count + u32::from(above(sum, of_row)));
+        let mut count = 0;
+        for at in 0..WIDTH {
+            count += u32::from(lower(parts.map(|part| part[at])) > threshold);
+        }
         if count < WIDTH as u32 {
-            return sums.iter().zip(of_rows).position(|(sum, of_row)| !above(sum, of_row)).map(|at| start + at);
+            break;
         }
         start += WIDTH;
     }
-    rest.iter().zip(rest_rows).position(|(sum, of_row)| !above(sum, of_row)).map(|at| start + at)
+    (start..rows).find(|at| !above(*at))
 }

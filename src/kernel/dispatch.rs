@@ -10,7 +10,7 @@ use super::{
     codes::{self, CodeSieve, CodeSums, Encoder, Factors, RowBounds},
     lanes::{Lanes, Terms},
     sieve::{Sieve, Sums},
-    simd::{Int8, Portable, Simd},
+    simd::{Portable, Simd},
 };
 
 /// Instruction sets that there are kernels for, the narrowest first.
@@ -71,7 +71,6 @@ impl InstructionSet {
     }
 
     /// The widest one of this machine.
-    #[cfg(test)]
     pub(crate) fn detect() -> Self {
         Self(Instructions::widest())
     }
@@ -87,25 +86,14 @@ impl InstructionSet {
         self.0
     }
 
-    /// Elements of a register of the kernels of [`super::blocks`].
-    pub(super) fn lanes(self) -> usize {
+    /// Bytes of a register.
+    pub(super) fn register_bytes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => <Avx2 as Simd>::LANES,
+            Instructions::Avx2 => size_of::<<Avx2 as Simd>::Chunk>(),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => <Avx512 as Simd>::LANES,
-            _ => <Portable as Simd>::LANES,
-        }
-    }
-
-    /// Bytes of a register of the kernels of [`super::codes`].
-    pub(super) fn code_bytes(self) -> usize {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => <Avx2 as Int8>::BYTES,
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => <Avx512 as Int8>::BYTES,
-            _ => <Portable as Int8>::BYTES,
+            Instructions::Avx512 => size_of::<<Avx512 as Simd>::Chunk>(),
+            _ => size_of::<<Portable as Simd>::Chunk>(),
         }
     }
 }

@@ -13,7 +13,8 @@ const LANES: usize = 8;
 pub(super) struct Lanes([f64; LANES]);
 
 impl Lanes {
-    const ZERO: Self = Self([0.0; LANES]);
+    pub(super) const COUNT: usize = LANES;
+    pub(super) const ZERO: Self = Self([0.0; LANES]);
 
     #[inline(always)]
     fn zip(mut self, other: Self, operation: impl Fn(f64, f64) -> f64) -> Self {
@@ -31,7 +32,7 @@ impl Lanes {
     /// Zeros stand in for what is missing. Their terms are +0, and a lane is never −0 (it starts at +0, and a sum is −0 only of −0 and −0):
     /// adding them changes no bit.
     #[inline(always)]
-    fn padded(elements: &[f32]) -> Self {
+    pub(super) fn padded(elements: &[f32]) -> Self {
         let mut whole = [0.0; LANES];
         for (to, from) in whole.iter_mut().zip(elements) {
             *to = *from;

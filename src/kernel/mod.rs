@@ -9,6 +9,8 @@ mod blocks;
 mod bound;
 mod codes;
 mod dispatch;
+#[cfg(test)]
+mod floats;
 mod lanes;
 mod scorer;
 mod sieve;

@@ -5,16 +5,13 @@ use super::{
     bound::{self, QueryBound},
     dispatch::InstructionSet,
     scorer::Scorer,
-    simd::{Portable, Simd},
-    tiles::{Panel, tiles},
+    simd::Simd,
+    tiles::{Panel, tiles, whole_tiles},
 };
 use crate::types::Metric;
 
 /// Bytes of rows over which all queries pass before the next: about an eighth of a core's second-level cache.
 const BLOCK_BYTES: usize = 256 << 10;
-
-/// Rows that are whole tiles of every panel.
-const TILES: usize = 24;
 
 /// Tells at f32 speed which rows of a block cannot be among the nearest of a query: their canonical scores are proven greater than a threshold.
 ///
@@ -45,7 +42,7 @@ impl Sieve {
         Self {
             metric,
             dimension,
-            panels: Panel::all::<Floats<Portable, Product>>(queries, instructions.lanes()),
+            panels: Panel::all(queries, instructions.register_bytes()),
             bounds: scorers.iter().map(|scorer| QueryBound::new(metric, dimension, scorer.query_square())).collect(),
             instructions,
         }
@@ -56,16 +53,12 @@ impl Sieve {
         // One query uses no row twice.
         let blocks = if self.is_single() { 4 } else { 1 };
         let rows = blocks * BLOCK_BYTES / (self.dimension * size_of::<f32>()).max(1);
-        // No tile is left with fewer rows than it could have.
-        if rows < TILES { rows.max(1) } else { rows - rows % TILES }
+        whole_tiles(rows)
     }
 
     /// The numbers of the queries, panel by panel.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Range<usize>> {
-        self.panels.iter().scan(0, |start, panel| {
-            *start += panel.queries();
-            Some(*start - panel.queries()..*start)
-        })
+        Panel::numbers(&self.panels, 1)
     }
 
     /// Computes what all panels need of a block of rows of the queries' dimension.

@@ -2,7 +2,12 @@
 //! register by all rows, while a panel of up to some 2,000 dimensions lies in the first-level and the rows lie in the second-level cache (Goto and van de
 //! Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008).
 
-use crate::io::{Bytes, bytes::prefetch_line};
+use std::ops::Range;
+
+use crate::io::{
+    Bytes,
+    bytes::{as_f32s, f32s_as_bytes, prefetch_line},
+};
 
 /// Queries of the widest panel.
 const PANEL: usize = 6;
@@ -10,34 +15,66 @@ const PANEL: usize = 6;
 const PLACES: usize = PANEL.next_multiple_of(4);
 const CACHE_LINE: usize = 64;
 
-/// What is loaded, and what a pair of it adds to a sum.
+/// What stands in memory as bytes.
+pub(super) trait Element: Copy + Default + 'static {
+    fn of_bytes(bytes: &[u8]) -> &[Self];
+    fn as_bytes(elements: &[Self]) -> &[u8];
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn of_bytes(bytes: &[u8]) -> &[Self] {
+        as_f32s(bytes).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn as_bytes(elements: &[Self]) -> &[u8] {
+        f32s_as_bytes(elements)
+    }
+}
+
+impl Element for u8 {
+    #[inline(always)]
+    fn of_bytes(bytes: &[u8]) -> &[Self] {
+        bytes
+    }
+
+    #[inline(always)]
+    fn as_bytes(elements: &[Self]) -> &[u8] {
+        elements
+    }
+}
+
+/// What is loaded into registers, and what a pair of them adds to a sum.
 ///
 /// All is inlined into functions that are compiled with the features that it needs, see [`super::simd::Simd`].
 pub(super) trait Tile {
-    type Element: Copy + Default + 'static;
+    type Element: Element;
     /// As many elements as a register has.
     type Chunk: Copy;
-    type Query: Copy;
-    type Row: Copy;
+    type Register: Copy;
     type Sum: Copy;
     type Total: Copy + Default;
     /// How far ahead of its use a row is asked for by narrow panels, in bytes; 0 for not at all.
     const AHEAD: usize;
 
-    /// Elements in memory: those of a panel, and of a row.
-    fn elements(bytes: &[u8]) -> &[Self::Element];
-    fn bytes(elements: &[Self::Element]) -> &[u8];
-    /// As whole registers, and the rest.
+    /// Elements as whole registers, and the rest.
     fn chunks(elements: &[Self::Element]) -> (&[Self::Chunk], &[Self::Element]);
 
     fn zero() -> Self::Sum;
-    fn load_query(chunk: &Self::Chunk) -> Self::Query;
-    fn load_row(chunk: &Self::Chunk) -> Self::Row;
+    fn load_query(chunk: &Self::Chunk) -> Self::Register;
+    fn load_row(chunk: &Self::Chunk) -> Self::Register;
     /// Fewer elements than a register has, zeros behind them.
-    fn load_row_rest(rest: &[Self::Element]) -> Self::Row;
-    fn add(sum: Self::Sum, query: Self::Query, row: Self::Row) -> Self::Sum;
+    fn load_row_rest(rest: &[Self::Element]) -> Self::Register;
+    fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum;
     /// The whole sum of each.
     fn totals(sums: [Self::Sum; 4]) -> [Self::Total; 4];
+}
+
+/// So many rows, or a little fewer that are whole tiles of every panel.
+pub(super) fn whole_tiles(rows: usize) -> usize {
+    const TILES: usize = 24;
+    if rows < TILES { rows.max(1) } else { rows - rows % TILES }
 }
 
 /// Queries of one dimension that share what is loaded of rows; register by register in turns, zeros behind their ends.
@@ -48,38 +85,43 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Panels for all queries, in their order, with registers of so many elements.
-    pub(super) fn all<T: Tile>(mut queries: &[&[T::Element]], lanes: usize) -> Vec<Self> {
+    /// Panels for all queries, in their order, with registers of so many bytes.
+    pub(super) fn all<E: Element>(mut queries: &[&[E]], register_bytes: usize) -> Vec<Self> {
+        let lanes = register_bytes / size_of::<E>();
         let mut panels = Vec::new();
         for width in [PANEL, 4, 2, 1] {
             while let Some((panel, others)) = queries.split_at_checked(width) {
-                panels.push(Self::new::<T>(panel, lanes));
+                panels.push(Self::new(panel, lanes));
                 queries = others;
             }
         }
         panels
     }
 
-    fn new<T: Tile>(queries: &[&[T::Element]], lanes: usize) -> Self {
+    fn new<E: Element>(queries: &[&[E]], lanes: usize) -> Self {
         let registers = queries.first().map_or(0, |query| query.len().div_ceil(lanes));
         let mut elements = Vec::with_capacity(registers * lanes * queries.len());
         for register in 0..registers {
             for query in queries {
                 let part = query.chunks(lanes).nth(register).unwrap_or_default();
                 elements.extend_from_slice(part);
-                elements.resize(elements.len() + lanes - part.len(), T::Element::default());
+                elements.resize(elements.len() + lanes - part.len(), E::default());
             }
         }
-        Self { elements: Bytes::copy_of(T::bytes(&elements)), queries: queries.len() }
+        Self { elements: Bytes::copy_of(E::as_bytes(&elements)), queries: queries.len() }
+    }
+
+    /// The numbers of the queries, panel by panel, each of which takes the places of so many.
+    pub(super) fn numbers(panels: &[Self], places: usize) -> impl Iterator<Item = Range<usize>> {
+        panels.iter().scan(0, move |start, panel| {
+            *start += panel.queries / places;
+            Some(*start - panel.queries / places..*start)
+        })
     }
 
     #[inline(always)]
     pub(super) fn registers<T: Tile>(&self) -> &[T::Chunk] {
-        T::chunks(T::elements(&self.elements)).0
-    }
-
-    pub(super) fn queries(&self) -> usize {
-        self.queries
+        T::chunks(T::Element::of_bytes(&self.elements)).0
     }
 }
 
@@ -174,7 +216,7 @@ fn tile<T: Tile, const ROWS: usize, const QUERIES: usize>(
 fn add_all<T: Tile, const ROWS: usize, const QUERIES: usize>(
     sums: &mut [[T::Sum; QUERIES]; ROWS],
     queries: &[T::Chunk; QUERIES],
-    rows: &[T::Row; ROWS],
+    rows: &[T::Register; ROWS],
 ) {
     for query in 0..QUERIES {
         let of_query = T::load_query(&queries[query]);

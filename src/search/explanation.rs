@@ -27,7 +27,7 @@ pub struct Explanation {
     pub bytes: u64,
     /// Pieces of up to 2 MiB of vectors whose codes ruled too few rows out, so that the vectors were read after all.
     pub fallbacks: u64,
-    /// Candidates that the codes left when their piece was done, of all queries.
+    /// Candidates that the codes left, of all queries, when it came to scoring them.
     pub candidates: u64,
     /// Canonical scores, of all queries: of pairs that no bound ruled out. With several threads it may differ from run to run.
     pub scored: u64,

@@ -167,7 +167,7 @@ pub(super) struct Built {
 }
 
 /// The dimension from which segments have codes here.
-pub(super) const CODED_FROM: usize = 16;
+const CODED_FROM: usize = 16;
 pub(super) const SEED: u64 = 0xDEAD_BEEF;
 pub(super) const KILLED: [u32; 3] = [0, 2, 3];
 pub(super) const VICTIM: (u64, u32) = (77, 200);

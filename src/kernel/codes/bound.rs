@@ -5,10 +5,10 @@
 //! ends in an infinite bound or NaN, which no threshold is below.
 
 use super::encoder::{Factors, Planes};
-use crate::types::Metric;
-
-/// Unit roundoff of f32.
-const U: f64 = 1.0 / (1u32 << 24) as f64;
+use crate::{
+    kernel::bound::{U, first_not_above},
+    types::Metric,
+};
 
 /// What bounds need to know of a query.
 #[derive(Clone, Copy, Debug)]
@@ -67,16 +67,17 @@ impl QueryBound {
     /// The first row, from one on, whose canonical score is not proven greater than a threshold. `products` is of the query's planes.
     #[inline(always)]
     pub(in crate::kernel) fn first_within(&self, threshold: f32, products: &[f32], rows: &RowBounds, from: usize) -> Option<usize> {
+        let columns = [products, &rows.scales, &rows.residuals, &rows.norms];
         match self.metric {
-            Metric::L2 => first_not_above(threshold, products, rows, from, |product, row| self.l2(product, row).0),
-            Metric::Dot => first_not_above(threshold, products, rows, from, |product, row| self.product(0.0, product, row).0),
-            Metric::Cosine => first_not_above(threshold, products, rows, from, |product, row| self.product(1.0, product, row).0),
+            Metric::L2 => first_not_above(threshold, columns, from, |[product, row @ ..]| self.l2(product, row).0),
+            Metric::Dot => first_not_above(threshold, columns, from, |[product, row @ ..]| self.product(0.0, product, row).0),
+            Metric::Cosine => first_not_above(threshold, columns, from, |[product, row @ ..]| self.product(1.0, product, row).0),
         }
     }
 
     /// At least and at most the canonical score of a row.
     pub(super) fn bounds(&self, product: f32, rows: &RowBounds, at: usize) -> Option<(f32, f32)> {
-        let row = (*rows.scales.get(at)?, *rows.residuals.get(at)?, *rows.norms.get(at)?);
+        let row = [*rows.scales.get(at)?, *rows.residuals.get(at)?, *rows.norms.get(at)?];
         Some(match self.metric {
             Metric::L2 => self.l2(product, row),
             Metric::Dot => self.product(0.0, product, row),
@@ -85,14 +86,14 @@ impl QueryBound {
     }
 
     #[inline(always)]
-    fn product(&self, base: f32, product: f32, (scale, residual, norm): (f32, f32, f32)) -> (f32, f32) {
+    fn product(&self, base: f32, product: f32, [scale, residual, norm]: [f32; 3]) -> (f32, f32) {
         let score = base - product * (scale * self.scale);
         let margin = residual * self.of_residual + norm * self.of_norm;
         (score - margin, score + margin)
     }
 
     #[inline(always)]
-    fn l2(&self, product: f32, (scale, residual, square): (f32, f32, f32)) -> (f32, f32) {
+    fn l2(&self, product: f32, [scale, residual, square]: [f32; 3]) -> (f32, f32) {
         const SLACK: f32 = (24.0 * U) as f32;
         const DOWN: f32 = (1.0 - 8.0 * U) as f32;
         const UP: f32 = (1.0 + 8.0 * U) as f32;
@@ -104,37 +105,4 @@ impl QueryBound {
         let greatest = (between + sum * SLACK).sqrt() * UP + margin;
         (least * least * DOWN, greatest * greatest * UP)
     }
-}
-
-#[inline(always)]
-fn first_not_above(
-    threshold: f32,
-    products: &[f32],
-    rows: &RowBounds,
-    from: usize,
-    lower: impl Fn(f32, (f32, f32, f32)) -> f32,
-) -> Option<usize> {
-    const WIDTH: usize = 16;
-    let above = |product: f32, scale: f32, residual: f32, norm: f32| lower(product, (scale, residual, norm)) > threshold;
-    let (products, scales) = (products.get(from..)?, rows.scales.get(from..)?);
-    let (residuals, norms) = (rows.residuals.get(from..)?, rows.norms.get(from..)?);
-    let each = |products: &[f32], scales: &[f32], residuals: &[f32], norms: &[f32]| {
-        let mut rows = products.iter().zip(scales).zip(residuals.iter().zip(norms));
-        rows.position(|((product, scale), (residual, norm))| !above(*product, *scale, *residual, *norm))
-    };
-    let (whole, _) = products.as_chunks::<WIDTH>();
-    let of_rows = scales.as_chunks::<WIDTH>().0.iter().zip(residuals.as_chunks::<WIDTH>().0).zip(norms.as_chunks::<WIDTH>().0);
-    let mut start = 0;
-    for (products, ((scales, residuals), norms)) in whole.iter().zip(of_rows) {
-        // Counted rather than looked for, so that all are compared at once.
-        let mut count = 0;
-        for ((product, scale), (residual, norm)) in products.iter().zip(scales).zip(residuals.iter().zip(norms)) {
-            count += u32::from(above(*product, *scale, *residual, *norm));
-        }
-        if count < WIDTH as u32 {
-            return each(products, scales, residuals, norms).map(|at| from + start + at);
-        }
-        start += WIDTH;
-    }
-    each(products.get(start..)?, scales.get(start..)?, residuals.get(start..)?, norms.get(start..)?).map(|at| from + start + at)
 }

@@ -1,10 +1,9 @@
 use super::rotation::Rotation;
-use crate::kernel::InstructionSet;
+use crate::kernel::{InstructionSet, lanes::Lanes};
 
 /// The greatest element of a row's code.
 pub(super) const GREATEST: f32 = 127.0;
-/// The greatest elements of rotated vectors that have a code: products of two scales, and squares of norms, are ordinary numbers.
-/// 2⁻⁵⁰ to 2⁵⁰.
+/// The greatest elements of rotated vectors that have a code, 2⁻⁵⁰ to 2⁵⁰: products of two scales, and squares of norms, are ordinary numbers.
 const ORDINARY: std::ops::RangeInclusive<f32> = f32::from_bits((127 - 50) << 23)..=f32::from_bits((127 + 50) << 23);
 
 /// What stands beside a row's code.
@@ -46,7 +45,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// For rows of a dimension.
     pub(crate) fn new(dimension: usize) -> Self {
-        Self::with_instructions(dimension, InstructionSet::up_to(crate::kernel::Instructions::Avx512))
+        Self::with_instructions(dimension, InstructionSet::detect())
     }
 
     pub(super) fn with_instructions(dimension: usize, instructions: InstructionSet) -> Self {
@@ -131,41 +130,27 @@ pub(in crate::kernel) fn encode(encoder: &mut Encoder, row: &[f32], codes: &mut 
     let Some(Rotated { norm, greatest, error }) = encoder.rotate(row, false) else { return Factors::UNKNOWN };
     let (scale, inverse) = (greatest / GREATEST, GREATEST / greatest);
     let code = codes.get_mut(start..).unwrap_or_default();
-    let mut lanes = [0.0; LANES];
-    for (of_lanes, elements) in code.chunks_mut(LANES).zip(encoder.rotated.chunks(LANES)) {
-        for ((code, element), lane) in of_lanes.iter_mut().zip(elements).zip(&mut lanes) {
-            let number = (element * inverse).round_ties_even().clamp(-GREATEST, GREATEST);
-            let distance = f64::from(*element) - f64::from(number) * f64::from(scale);
-            *lane += distance * distance;
-            *code = number as i8 as u8;
+    let scales = Lanes::padded(&[scale; Lanes::COUNT]);
+    let mut square = Lanes::ZERO;
+    for (code, elements) in code.chunks_mut(Lanes::COUNT).zip(encoder.rotated.chunks(Lanes::COUNT)) {
+        let mut numbers = [0.0; Lanes::COUNT];
+        for ((code, element), number) in code.iter_mut().zip(elements).zip(&mut numbers) {
+            *number = (element * inverse).round_ties_even().clamp(-GREATEST, GREATEST);
+            *code = *number as i8 as u8;
         }
+        let distance = Lanes::padded(elements) - Lanes::padded(&numbers) * scales;
+        square = square + distance * distance;
     }
     // Rounded up by more than all roundings since.
-    let residual = (reduce(lanes).sqrt() + error) * (1.0 + 1e-6);
+    let residual = (square.reduce().sqrt() + error) * (1.0 + 1e-6);
     Factors { scale, norm: norm as f32, residual: residual as f32 }
 }
 
-const LANES: usize = 8;
-
-/// The sum of the squares, eight lanes and a tree as in [`crate::kernel::lanes`].
+/// The sum of the squares.
 #[inline(always)]
 fn square(vector: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (whole, rest) = vector.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, element) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(*element) * f64::from(*element);
-        }
-    }
-    for (lane, element) in lanes.iter_mut().zip(rest) {
-        *lane += f64::from(*element) * f64::from(*element);
-    }
-    reduce(lanes)
-}
-
-#[inline(always)]
-fn reduce([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+    let elements = vector.chunks(Lanes::COUNT).map(Lanes::padded);
+    elements.fold(Lanes::ZERO, |square, elements| square + elements * elements).reduce()
 }
 
 /// The greatest magnitude; NaN if an element is.

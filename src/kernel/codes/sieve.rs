@@ -1,23 +1,21 @@
 use std::ops::Range;
 
 use super::{
-    blocks::{Bytes, surplus},
+    blocks::surplus,
     bound::{QueryBound, RowBounds},
     encoder::{Encoder, Factors, Planes, STEP},
 };
 use crate::{
     kernel::{
         InstructionSet,
-        simd::{Int8, Portable},
-        tiles::{Panel, tiles},
+        simd::Int8,
+        tiles::{Panel, tiles, whole_tiles},
     },
     types::Metric,
 };
 
 /// Bytes of codes over which all queries pass before the next.
 const BLOCK_BYTES: usize = 128 << 10;
-/// Rows that are whole tiles of every panel.
-const TILES: usize = 24;
 
 /// Tells of codes which rows of a block cannot be among the nearest of a query, as [`crate::kernel::Sieve`] does of the rows themselves.
 pub(crate) struct CodeSieve {
@@ -57,7 +55,7 @@ impl CodeSieve {
         Some(Self {
             metric,
             dimension,
-            panels: Panel::all::<Bytes<Portable>>(&all, instructions.code_bytes()),
+            panels: Panel::all(&all, instructions.register_bytes()),
             surplus: all.iter().map(|plane| surplus(plane)).collect(),
             planes,
             bounds: quantised.iter().map(|query| QueryBound::new(metric, query)).collect(),
@@ -67,16 +65,12 @@ impl CodeSieve {
 
     /// How many rows a block should have.
     pub(crate) fn block_rows(&self) -> usize {
-        let rows = BLOCK_BYTES / self.dimension.max(1);
-        if rows < TILES { rows.max(1) } else { rows - rows % TILES }
+        whole_tiles(BLOCK_BYTES / self.dimension.max(1))
     }
 
     /// The numbers of the queries, panel by panel.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Range<usize>> {
-        self.panels.iter().scan(0, |start, panel| {
-            *start += panel.queries() / self.planes;
-            Some(*start - panel.queries() / self.planes..*start)
-        })
+        Panel::numbers(&self.panels, self.planes)
     }
 
     /// Computes what all panels need of a block of rows: their codes, of the queries' dimension, and factors.
@@ -124,7 +118,7 @@ pub(in crate::kernel) fn products<S: Int8, const NARROW: usize, const MIDDLE: us
 ) {
     let Some(panel) = sieve.panels.get(number) else { return };
     let CodeSums { of_planes, products, first, .. } = into;
-    tiles::<Bytes<S>, NARROW, MIDDLE, WIDE>(panel, codes, of_planes);
+    tiles::<S, NARROW, MIDDLE, WIDE>(panel, codes, of_planes);
     let surplus = sieve.surplus.get(*first * sieve.planes..).unwrap_or_default();
     for (sums, surplus) in of_planes.chunks_mut(codes.len().max(1)).zip(surplus) {
         sums.iter_mut().for_each(|sum| *sum -= surplus);

@@ -2,32 +2,19 @@ use proptest::prelude::*;
 
 use super::{
     CodeSieve, CodeSums, Encoder, Factors,
-    blocks::{Bytes, surplus},
+    blocks::surplus,
     encoder::{PLANE, STEP},
     rotation::Rotation,
 };
 use crate::{
     kernel::{
         InstructionSet, Instructions, Scorer,
-        simd::Portable,
+        floats::Floats,
+        simd,
         tiles::{Panel, tiles},
     },
     types::Metric,
 };
-
-/// A linear congruential generator: [0, 1).
-struct Floats(u64);
-
-impl Floats {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1 << 24) as f32
-    }
-
-    fn vector(&mut self, dimension: usize, scale: f32) -> Vec<f32> {
-        (0..dimension).map(|_| (self.next() - 0.5) * scale).collect()
-    }
-}
 
 const DIMENSIONS: [usize; 8] = [384, 512, 768, 1000, 1024, 1536, 3072, 65_535];
 
@@ -192,28 +179,27 @@ fn sums_of_codes_are_exact_at_every_dimension() {
             let mut squares = vec![0; rows.len()];
             set.code_squares(&rows, &mut squares);
             assert!(squares.iter().zip(&codes).all(|(square, code)| i64::from(*square) == exact(code, code)), "{set:?} {dimension}");
-            let mut first = 0;
-            for panel in Panel::all::<Bytes<Portable>>(&of_planes, set.code_bytes()) {
-                let mut sums = vec![0; rows.len() * panel.queries()];
+            let panels = Panel::all(&of_planes, set.register_bytes());
+            for (panel, numbers) in panels.iter().zip(Panel::numbers(&panels, 1)) {
+                let mut sums = vec![0; rows.len() * numbers.len()];
                 match set.name() {
-                    Instructions::Portable => tiles::<Bytes<Portable>, 2, 1, 1>(&panel, &rows, &mut sums),
+                    Instructions::Portable => tiles::<simd::Portable, 2, 1, 1>(panel, &rows, &mut sums),
                     #[cfg(target_arch = "x86_64")]
-                    Instructions::Avx2 => tiles::<Bytes<crate::kernel::simd::Avx2>, 4, 2, 2>(&panel, &rows, &mut sums),
+                    Instructions::Avx2 => tiles::<simd::Avx2, 4, 2, 2>(panel, &rows, &mut sums),
                     #[cfg(target_arch = "x86_64")]
-                    Instructions::Avx512 => tiles::<Bytes<crate::kernel::simd::Avx512>, 4, 6, 4>(&panel, &rows, &mut sums),
+                    Instructions::Avx512 => tiles::<simd::Avx512, 4, 6, 4>(panel, &rows, &mut sums),
                     #[cfg(not(target_arch = "x86_64"))]
                     _ => unreachable!("no other set is available"),
                 }
-                for (plane, sums) in planes[first..].iter().zip(sums.chunks(rows.len())) {
+                for (plane, sums) in planes[numbers.clone()].iter().zip(sums.chunks(rows.len())) {
                     let surplus = surplus(&plane.iter().map(|x| *x as u8).collect::<Vec<u8>>());
                     assert!(
                         sums.iter().zip(&codes).all(|(sum, code)| i64::from(*sum - surplus) == exact(plane, code)),
                         "{set:?} {dimension}"
                     );
                 }
-                first += panel.queries();
             }
-            assert_eq!(first, planes.len());
+            assert_eq!(Panel::numbers(&panels, 1).flatten().count(), planes.len());
         }
     }
 }

@@ -5,7 +5,8 @@ use std::arch::x86_64::{
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sub_ps, _mm256_xor_si256,
 };
 
-use super::{Int8, Simd};
+use super::{CODES_AHEAD, Int8, Simd};
+use crate::kernel::tiles::Tile;
 
 /// AVX2 and FMA.
 pub(in crate::kernel) struct Avx2;
@@ -81,11 +82,13 @@ impl Simd for Avx2 {
 
 const BYTES: usize = 32;
 
-impl Int8 for Avx2 {
+impl Tile for Avx2 {
+    type Element = u8;
     type Chunk = [u8; BYTES];
     type Register = __m256i;
-    type Sums = __m256i;
-    const BYTES: usize = BYTES;
+    type Sum = __m256i;
+    type Total = i32;
+    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
     fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
@@ -93,13 +96,13 @@ impl Int8 for Avx2 {
     }
 
     #[inline(always)]
-    fn zero() -> Self::Sums {
+    fn zero() -> Self::Sum {
         // SAFETY: the caller has the features (see the trait); no memory is touched.
         unsafe { _mm256_setzero_si256() }
     }
 
     #[inline(always)]
-    fn load(chunk: &Self::Chunk) -> Self::Register {
+    fn load_query(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
         unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) }
     }
@@ -107,7 +110,7 @@ impl Int8 for Avx2 {
     #[inline(always)]
     fn load_row(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm256_xor_si256(<Self as Int8>::load(chunk), _mm256_set1_epi8(i8::MIN)) }
+        unsafe { _mm256_xor_si256(Self::load_query(chunk), _mm256_set1_epi8(i8::MIN)) }
     }
 
     #[inline(always)]
@@ -118,20 +121,13 @@ impl Int8 for Avx2 {
     }
 
     #[inline(always)]
-    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums {
+    fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(row, query), _mm256_set1_epi16(1))) }
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(row, query), _mm256_set1_epi16(1))) }
     }
 
     #[inline(always)]
-    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums {
-        // SAFETY: as above.
-        let size = unsafe { _mm256_abs_epi8(_mm256_xor_si256(row, _mm256_set1_epi8(i8::MIN))) };
-        <Self as Int8>::add(sums, size, size)
-    }
-
-    #[inline(always)]
-    fn totals([a, b, c, d]: [Self::Sums; 4]) -> [i32; 4] {
+    fn totals([a, b, c, d]: [Self::Sum; 4]) -> [i32; 4] {
         let mut totals = [0; 4];
         // SAFETY: the caller has the features; four lanes are stored into four elements.
         unsafe {
@@ -140,5 +136,14 @@ impl Int8 for Avx2 {
             _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
         }
         totals
+    }
+}
+
+impl Int8 for Avx2 {
+    #[inline(always)]
+    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
+        // SAFETY: the caller has the features; no memory is touched.
+        let size = unsafe { _mm256_abs_epi8(_mm256_xor_si256(row, _mm256_set1_epi8(i8::MIN))) };
+        <Self as Tile>::add(sum, size, size)
     }
 }

@@ -6,7 +6,8 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi64, _mm512_unpackhi_ps, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_unpacklo_ps, _mm512_xor_si512,
 };
 
-use super::{Int8, Simd};
+use super::{CODES_AHEAD, Int8, Simd};
+use crate::kernel::tiles::Tile;
 
 /// AVX-512 F and BW.
 pub(in crate::kernel) struct Avx512;
@@ -81,11 +82,13 @@ impl Simd for Avx512 {
 
 const BYTES: usize = 64;
 
-impl Int8 for Avx512 {
+impl Tile for Avx512 {
+    type Element = u8;
     type Chunk = [u8; BYTES];
     type Register = __m512i;
-    type Sums = __m512i;
-    const BYTES: usize = BYTES;
+    type Sum = __m512i;
+    type Total = i32;
+    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
     fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
@@ -93,13 +96,13 @@ impl Int8 for Avx512 {
     }
 
     #[inline(always)]
-    fn zero() -> Self::Sums {
+    fn zero() -> Self::Sum {
         // SAFETY: the caller has the features (see the trait); no memory is touched.
         unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
-    fn load(chunk: &Self::Chunk) -> Self::Register {
+    fn load_query(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
         unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
     }
@@ -107,7 +110,7 @@ impl Int8 for Avx512 {
     #[inline(always)]
     fn load_row(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm512_xor_si512(<Self as Int8>::load(chunk), _mm512_set1_epi8(i8::MIN)) }
+        unsafe { _mm512_xor_si512(Self::load_query(chunk), _mm512_set1_epi8(i8::MIN)) }
     }
 
     #[inline(always)]
@@ -118,20 +121,13 @@ impl Int8 for Avx512 {
     }
 
     #[inline(always)]
-    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums {
+    fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(_mm512_maddubs_epi16(row, query), _mm512_set1_epi16(1))) }
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(row, query), _mm512_set1_epi16(1))) }
     }
 
     #[inline(always)]
-    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums {
-        // SAFETY: as above.
-        let size = unsafe { _mm512_abs_epi8(_mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN))) };
-        <Self as Int8>::add(sums, size, size)
-    }
-
-    #[inline(always)]
-    fn totals([a, b, c, d]: [Self::Sums; 4]) -> [i32; 4] {
+    fn totals([a, b, c, d]: [Self::Sum; 4]) -> [i32; 4] {
         let mut totals = [0; 4];
         // SAFETY: the caller has the features; four lanes are stored into four elements.
         unsafe {
@@ -146,5 +142,14 @@ impl Int8 for Avx512 {
             _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
         }
         totals
+    }
+}
+
+impl Int8 for Avx512 {
+    #[inline(always)]
+    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
+        // SAFETY: the caller has the features; no memory is touched.
+        let size = unsafe { _mm512_abs_epi8(_mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN))) };
+        <Self as Tile>::add(sum, size, size)
     }
 }

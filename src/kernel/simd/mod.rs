@@ -13,6 +13,8 @@ pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
 pub(super) use portable::Portable;
 
+use super::tiles::Tile;
+
 /// A register of f32 lanes.
 ///
 /// All is inlined into functions that are compiled with the set's features, and only [`super::dispatch`] makes such functions: a caller without the
@@ -40,30 +42,13 @@ pub(super) trait Simd {
 
 /// A register of int8: rows' elements from −127 to 127, queries' from −64 to 64.
 ///
-/// Products of bytes are made of one that has no sign and one that has: those of rows are taken with 128 added, so that a pair of products, at most
-/// 2 · 255 · 64, fits the 16 bits in which some sets add it up. Callers are as those of [`Simd`].
-pub(super) trait Int8 {
-    /// As many bytes as a register has.
-    type Chunk: Copy;
-    type Register: Copy;
-    /// Partial sums, exact in 32 bits up to 65,535 elements.
-    type Sums: Copy;
-    const BYTES: usize;
-
-    /// A code as whole registers, and the rest.
-    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]);
-
-    fn zero() -> Self::Sums;
-    /// A part of a query.
-    fn load(chunk: &Self::Chunk) -> Self::Register;
-    /// A part of a row's code, 128 added to each element.
-    fn load_row(chunk: &Self::Chunk) -> Self::Register;
-    /// Fewer elements than bytes, zeros behind them, 128 added to each.
-    fn load_row_rest(rest: &[u8]) -> Self::Register;
-    /// Adds the products of elements of a query and of a row, which had 128 added.
-    fn add(sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums;
+/// Products of bytes are made of one that has no sign and one that has: rows are loaded with 128 added to each element, so that a pair of products,
+/// at most 2 · 255 · 64, fits the 16 bits in which some sets add it up. Sums are exact, in 32 bits, up to 65,535 elements. Callers are as those of
+/// [`Simd`].
+pub(super) trait Int8: Tile<Element = u8, Total = i32> {
     /// Adds the squares of a row's elements, which had 128 added.
-    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums;
-    /// The whole sum of each.
-    fn totals(sums: [Self::Sums; 4]) -> [i32; 4];
+    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum;
 }
+
+/// How far ahead of its use a code is asked for, in bytes.
+const CODES_AHEAD: usize = 8 << 10;

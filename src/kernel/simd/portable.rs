@@ -1,4 +1,5 @@
-use super::{Int8, Simd};
+use super::{CODES_AHEAD, Int8, Simd};
+use crate::kernel::tiles::Tile;
 
 /// Arrays that the compiler's vectoriser takes for registers; for any processor.
 pub(in crate::kernel) struct Portable;
@@ -63,13 +64,16 @@ impl Simd for Portable {
     }
 }
 
-const BYTES: usize = 16;
+/// As many as eight f32 have.
+const BYTES: usize = 32;
 
-impl Int8 for Portable {
+impl Tile for Portable {
+    type Element = u8;
     type Chunk = [u8; BYTES];
     type Register = [i16; BYTES];
-    type Sums = [i32; LANES];
-    const BYTES: usize = BYTES;
+    type Sum = [i32; BYTES / 2];
+    type Total = i32;
+    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
     fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
@@ -77,12 +81,12 @@ impl Int8 for Portable {
     }
 
     #[inline(always)]
-    fn zero() -> Self::Sums {
-        [0; LANES]
+    fn zero() -> Self::Sum {
+        [0; BYTES / 2]
     }
 
     #[inline(always)]
-    fn load(chunk: &Self::Chunk) -> Self::Register {
+    fn load_query(chunk: &Self::Chunk) -> Self::Register {
         chunk.map(|byte| i16::from(byte as i8))
     }
 
@@ -99,22 +103,24 @@ impl Int8 for Portable {
     }
 
     #[inline(always)]
-    fn add(mut sums: Self::Sums, query: Self::Register, row: Self::Register) -> Self::Sums {
+    fn add(mut sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
         let pairs = query.as_chunks::<2>().0.iter().zip(row.as_chunks::<2>().0);
-        for (sum, ([a, b], [c, d])) in sums.iter_mut().zip(pairs) {
+        for (sum, ([a, b], [c, d])) in sum.iter_mut().zip(pairs) {
             *sum += i32::from(*a) * i32::from(*c) + i32::from(*b) * i32::from(*d);
         }
-        sums
+        sum
     }
 
     #[inline(always)]
-    fn add_squares(sums: Self::Sums, row: Self::Register) -> Self::Sums {
-        let element = row.map(|element| element - 128);
-        <Self as Int8>::add(sums, element, element)
-    }
-
-    #[inline(always)]
-    fn totals(sums: [Self::Sums; 4]) -> [i32; 4] {
+    fn totals(sums: [Self::Sum; 4]) -> [i32; 4] {
         sums.map(|lanes| lanes.iter().sum())
+    }
+}
+
+impl Int8 for Portable {
+    #[inline(always)]
+    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
+        let element = row.map(|element| element - 128);
+        <Self as Tile>::add(sum, element, element)
     }
 }
