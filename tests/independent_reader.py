@@ -439,10 +439,10 @@ class Sections:
         footer.finish()
         self.by_kind, used, last = {}, 0, 0
         for kind, flags, block_bytes, offset, size, first, reserved in entries:
-            known = 1 <= kind <= 10
+            known = 1 <= kind <= 11
             footer.check(known or not flags & 1, f"required section of unknown kind {kind}", 0)
             # Codes and their factors stand behind the rows.
-            place = {9: 1.3, 10: 1.6}.get(kind, kind)
+            place = {9: 1.2, 10: 1.4, 11: 1.6}.get(kind, kind)
             footer.check(flags <= 1 and (flags == (kind <= 8) or not known), "wrongly marked section", 0)
             footer.check(place > last, "impossible section", 0)
             footer.check(offset % 64 == 0 and offset >= used and size > 0 and reserved == 0, "impossible section", 0)
@@ -539,26 +539,39 @@ class Segment:
         """What section 8.1 promises of codes and factors, by a matrix in float64."""
         head = self.footer
         if 9 not in sections.by_kind:
-            self.whole.check(10 not in sections.by_kind, "factors without codes", 0)
+            self.whole.check(not {10, 11} & set(sections.by_kind), "factors or lower codes without upper ones", 0)
             return
-        stored = sections.section(9, head.rows * head.dimension)
-        factors = np.frombuffer(sections.section(10, 12 * head.rows).data, "<f4").reshape(head.rows, 3).astype(np.float64)
-        codes = np.frombuffer(stored.data, np.int8).reshape(head.rows, head.dimension).astype(np.float64)
+        half_bytes = ceil_div(head.dimension, 2)
+        stored = sections.section(9, head.rows * half_bytes)
+        lower = sections.section(11, head.rows * half_bytes)
+        upper, lower = (self.read_half(half, half_bytes) for half in (stored, lower))
+        shorts = np.frombuffer(sections.section(10, 10 * head.rows).data, "<u2").reshape(head.rows, 5).astype(np.uint32)
+        norm = np.ascontiguousarray(shorts[:, 0] | shorts[:, 1] << 16).view("<f4").astype(np.float64)
+        scale, residual, upper_residual = (np.ascontiguousarray(shorts[:, at] << 16).view("<f4").astype(np.float64) for at in (2, 3, 4))
         with np.errstate(all="ignore"):
             exact = np.ascontiguousarray(rows).view("<f4").astype(np.float64)
             rotated = rotate(exact)
-            known = np.isfinite(factors[:, 2])
-            scale, norm, residual = factors[:, 0], factors[:, 1], factors[:, 2]
+            known = np.isfinite(residual)
+            codes, middles = 16.0 * upper + lower - 128, 16.0 * upper + 7.5 - 128
             size = np.linalg.norm(exact, axis=1)
-            apart = np.linalg.norm(rotated - scale[:, None] * codes, axis=1)
             greatest = np.abs(rotated).max(axis=1)
-            stored.check(not factors[~known, :2].any() and not codes[~known].any(), "code of which nothing is known", 0)
+            nothing = [upper[~known], lower[~known], scale[~known], norm[~known], np.isfinite(upper_residual)[~known]]
+            stored.check(not any(part.any() for part in nothing), "code of which nothing is known", 0)
             tiny_or_huge = ~((greatest > 2.0**-49) & (greatest < 2.0**49))
             stored.check(tiny_or_huge[~known].all(), "ordinary row without a code", 0)
-            stored.check((apart <= residual)[known].all(), "residual that is too small", 0)
-            stored.check((residual <= apart * 1.001 + size * 1e-5 + 1e-29)[known].all(), "residual that is too great", 0)
-            stored.check((np.abs(codes).max(axis=1) == 127)[known].all(), "scale that is too great", 0)
+            for values, bound in ((codes, residual), (middles, upper_residual)):
+                apart = np.linalg.norm(rotated - scale[:, None] * values, axis=1)
+                stored.check((apart <= bound)[known].all(), "residual that is too small", 0)
+                stored.check((bound <= apart * 1.01 + size * 1e-5 + 1e-29)[known].all(), "residual that is too great", 0)
+            stored.check((np.abs(np.abs(codes).max(axis=1) - 126.5) <= 0.5)[known].all(), "scale of another size", 0)
             stored.check((np.abs(norm - size) <= size * 1e-6)[known].all(), "norm of another row", 0)
+
+    def read_half(self, half, half_bytes):
+        """Elements of one half of all codes."""
+        packed = np.frombuffer(half.data, np.uint8).reshape(self.footer.rows, half_bytes)
+        elements = np.stack([packed & 15, packed >> 4], axis=2).reshape(self.footer.rows, -1)
+        half.check(not elements[:, self.footer.dimension :].any(), "elements behind the last", 0)
+        return elements[:, : self.footer.dimension]
 
     def read_ids(self, sections):
         blocks = ceil_div(self.footer.rows, 16)

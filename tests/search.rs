@@ -176,7 +176,8 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
                         );
                     }
                 }
-                // One query has two planes in codes, more of them one; some have none, and then none of their batch is looked for by codes.
+                // One query is compared with halves of codes, more of them with whole ones; some have none, and then none of their batch is looked for by
+                // codes.
                 for (width, codes) in [(1, true), (2, true), (3, true), (1, false)] {
                     let batches = queries.chunks(width * dimension).zip(sorted.chunks(width));
                     for (number, (queries, sorted)) in batches.enumerate() {
@@ -194,8 +195,48 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
                 let hits = docs.search_by(&Search::nearest(10).instructions(instructions), &queries).unwrap().remove(1);
                 assert_eq!(bits(hits), expected(&sorted[1], 10, |_, _| true), "{context}, {instructions:?}");
             }
+            // An approximate search that scores all is none.
+            let all = Search::nearest(10).approximate(model.len()).threads(2);
+            for (hits, sorted) in docs.search_by(&all, &queries).unwrap().into_iter().zip(&sorted) {
+                assert_eq!(bits(hits), expected(sorted, 10, |_, _| true), "{context}, approximate");
+            }
             limits(&docs, &queries, &sorted, &model, &context);
         }
+    }
+}
+
+#[test]
+fn approximate_searches_find_most_and_all_the_same() {
+    for metric in METRICS {
+        let (_db, docs) = large(metric);
+        let queries = uniform(&mut Random(6), 256 * 9);
+        let exact = docs.search_by(&Search::nearest(10), &queries).unwrap();
+        let search = Search::nearest(10).approximate(50);
+        let (hits, explained) = docs.explain(&search, &queries).unwrap();
+        assert!(explained.coded == 20_000 && explained.refined == 0 && explained.rows == 24_000, "{explained:?}");
+        // 50 of those with codes, for each query, and what is not ruled out of the others.
+        assert!(
+            (9 * 50..9 * 250).contains(&explained.scored) && explained.bytes < 4_000 * 1024 + 20_000 * (128 + 10) + 9 * 50 * 1024 + 1,
+            "{explained:?}"
+        );
+        let found = hits.iter().zip(&exact).map(|(hits, exact)| exact.iter().filter(|hit| hits.contains(hit)).count()).sum::<usize>();
+        assert!(found >= 85, "{metric}: {found} of 90");
+        let of_few = docs.search_by(&search.clone().approximate(1), &queries).unwrap();
+        let found = of_few.iter().zip(&exact).map(|(hits, exact)| exact.iter().filter(|hit| hits.contains(hit)).count()).sum::<usize>();
+        assert!((30..85).contains(&found), "{metric}: {found} of 90, of ten scored for ten asked for");
+        for threads in [1, 2, 4] {
+            for width in [1, 2, 9] {
+                for instructions in Instructions::available() {
+                    let search = search.clone().threads(threads).instructions(instructions);
+                    for (queries, hits) in queries.chunks(width * 256).zip(hits.chunks(width)) {
+                        assert_eq!(docs.search_by(&search, queries).unwrap(), hits, "{threads} threads, {width} at once, {instructions:?}");
+                    }
+                }
+            }
+        }
+        let farthest = hits[0][4].distance;
+        assert_eq!(docs.search_by(&search.clone().within(farthest), &queries[..256]).unwrap()[0], hits[0][..5]);
+        assert_eq!(docs.search_by(&search.clone().codes(false), &queries).unwrap(), exact, "without codes it is exact");
     }
 }
 
@@ -280,11 +321,19 @@ fn an_explanation_counts_rows_bytes_and_scores() {
         // All but the rows of the memtable and the first few.
         assert!((19_000..=20_000).contains(&explained.coded), "{explained:?}");
         assert!((1..3 * 24_000 / 100).contains(&explained.candidates), "{explained:?}");
-        assert!(explained.bytes < 5_000 * 1024 + 19_500 * (256 + 12) && explained.fallbacks == 0, "{explained:?}");
+        assert!(
+            explained.bytes < 5_000 * 1024 + 19_500 * (256 + 10) && explained.refined == 0 && explained.fallbacks == 0,
+            "{explained:?}"
+        );
         let (again, vectors) = docs.explain(&Search::nearest(10).threads(threads).codes(false), &queries).unwrap();
         assert_eq!((again, vectors.coded, vectors.candidates, vectors.rescoring), (hits, 0, 0, Duration::ZERO));
         assert_eq!((vectors.rows, vectors.bytes), (24_000, 24_000 * 1024));
     }
+    // One query alone looks at lower halves of codes where the upper do not suffice, of those that it compares by codes at all.
+    let (_, explained) = docs.explain(&Search::nearest(10), &queries[..256]).unwrap();
+    assert!((10..=explained.coded).contains(&explained.refined) && explained.coded > 19_000, "{explained:?}");
+    let halves = explained.coded * (128 + 10) + explained.refined * 128;
+    assert!((halves..halves + 5_500 * 1024).contains(&explained.bytes), "{explained:?}");
     let (_, explained) =
         docs.explain(&Search::nearest(10).among(["00001", "00002"]).instructions(Instructions::Portable), &queries).unwrap();
     assert_eq!((explained.rows, explained.scored, explained.kept, explained.instructions), (2, 6, 6, Instructions::Portable));
@@ -367,6 +416,9 @@ fn what_has_no_answer_is_refused_by_name() {
     };
     refused(Search::nearest(0), &[0.0; 2], "k = 0");
     refused(Search::nearest(1).threads(0), &[0.0; 2], "0 threads");
+    refused(Search::nearest(1).approximate(0), &[0.0; 2], "approximate search of 0 records");
+    refused(Search::nearest(1).approximate(65_537), &[0.0; 2], "from 1 to 65536");
+    refused(Search::all().approximate(10), &[0.0; 2], "from 1 to 65536");
     refused(Search::all().within(f32::NAN), &[0.0; 2], "NaN");
     refused(Search::nearest(1), &[0.0; 3], "3 elements");
     refused(Search::nearest(1), &[f32::NAN; 2], "NaN");

@@ -8,6 +8,7 @@ mod tests;
 use super::{Put, Reader, crc};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{id_block, id_hash, payload_block};
+use crate::kernel::Halves;
 use crate::types::{Dimension, SegmentId, Sequence};
 
 /// Segments start on multiples of this in their file, sections in their segment.
@@ -15,7 +16,7 @@ pub(crate) const ALIGNMENT: u64 = 64;
 /// Bytes per checksum in every section but rows and checksums.
 pub(crate) const BLOCK_BYTES: u32 = 4096;
 /// Bytes of a row in section 10.
-pub(crate) const FACTOR_BYTES: usize = 12;
+pub(crate) const FACTOR_BYTES: usize = 10;
 /// Bytes at the end of a segment that tell how long its footer is.
 pub(crate) const TAIL_BYTES: usize = 8;
 
@@ -29,8 +30,9 @@ const KINDS: usize = SectionKind::ALL.len();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SectionKind {
     Rows,
-    Codes,
+    UpperCodes,
     CodeFactors,
+    LowerCodes,
     Ordinals,
     IdOffsets,
     IdBlocks,
@@ -41,10 +43,11 @@ pub(crate) enum SectionKind {
 }
 
 impl SectionKind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Rows,
-        Self::Codes,
+        Self::UpperCodes,
         Self::CodeFactors,
+        Self::LowerCodes,
         Self::Ordinals,
         Self::IdOffsets,
         Self::IdBlocks,
@@ -63,8 +66,9 @@ impl SectionKind {
             Self::IdHash => "id hash",
             Self::PayloadIndex => "payload index",
             Self::PayloadBlocks => "payload blocks",
-            Self::Codes => "codes",
+            Self::UpperCodes => "upper codes",
             Self::CodeFactors => "code factors",
+            Self::LowerCodes => "lower codes",
             Self::Checksums => "checksums",
         }
     }
@@ -73,16 +77,17 @@ impl SectionKind {
     pub(crate) const fn code(self) -> u16 {
         match self {
             Self::Rows => 1,
-            Self::Codes => 9,
+            Self::UpperCodes => 9,
             Self::CodeFactors => 10,
-            _ => self as u16 - 1,
+            Self::LowerCodes => 11,
+            _ => self as u16 - 2,
         }
     }
 
     /// What its entry is marked with: codes may be skipped.
     const fn flags(self) -> u16 {
         match self {
-            Self::Codes | Self::CodeFactors => 0,
+            Self::UpperCodes | Self::CodeFactors | Self::LowerCodes => 0,
             _ => REQUIRED,
         }
     }
@@ -132,8 +137,19 @@ pub(crate) struct SegmentFooter {
 
 impl SegmentFooter {
     pub(crate) fn section(&self, kind: SectionKind) -> &Section {
-        let [rows, codes, code_factors, ordinals, id_offsets, id_blocks, id_hash, payload_index, payload_blocks, checksums] =
-            &self.sections;
+        let [
+            rows,
+            upper_codes,
+            code_factors,
+            lower_codes,
+            ordinals,
+            id_offsets,
+            id_blocks,
+            id_hash,
+            payload_index,
+            payload_blocks,
+            checksums,
+        ] = &self.sections;
         match kind {
             SectionKind::Rows => rows,
             SectionKind::Ordinals => ordinals,
@@ -142,8 +158,9 @@ impl SegmentFooter {
             SectionKind::IdHash => id_hash,
             SectionKind::PayloadIndex => payload_index,
             SectionKind::PayloadBlocks => payload_blocks,
-            SectionKind::Codes => codes,
+            SectionKind::UpperCodes => upper_codes,
             SectionKind::CodeFactors => code_factors,
+            SectionKind::LowerCodes => lower_codes,
             SectionKind::Checksums => checksums,
         }
     }
@@ -302,8 +319,9 @@ impl SegmentFooter {
                     actual % payload_block::INDEX_ENTRY_BYTES as u64 == 0 && (actual == 0) == (len(SectionKind::PayloadBlocks) == 0)
                 }
                 SectionKind::PayloadBlocks => true,
-                SectionKind::Codes => actual == 0 || actual == rows * self.dimension.get() as u64,
-                SectionKind::CodeFactors => actual == if len(SectionKind::Codes) == 0 { 0 } else { rows * FACTOR_BYTES as u64 },
+                SectionKind::UpperCodes => actual == 0 || actual == rows * Halves::row_bytes(self.dimension.get()) as u64,
+                SectionKind::CodeFactors => actual == if len(SectionKind::UpperCodes) == 0 { 0 } else { rows * FACTOR_BYTES as u64 },
+                SectionKind::LowerCodes => actual == len(SectionKind::UpperCodes),
                 SectionKind::Checksums => actual == u64::from(self.checksums) * 4 && section.first_checksum == 0,
             };
             let wanted = match kind {

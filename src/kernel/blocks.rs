@@ -9,7 +9,7 @@ use super::{
     simd::Simd,
     tiles::{Panel, Tile},
 };
-use crate::io::bytes::prefetch_line;
+use crate::io::bytes::{f32s_as_bytes, prefetch, prefetch_line};
 
 /// How far ahead of its use a row is asked for, in bytes.
 const AHEAD: usize = 8 << 10;
@@ -54,19 +54,30 @@ pub(super) struct Floats<S, T>(PhantomData<(S, T)>);
 
 impl<S: Simd, T: Terms> Tile for Floats<S, T> {
     type Element = f32;
+    type Row<'a> = &'a [f32];
+    type Chunks<'a> = &'a [S::Chunk];
     type Chunk = S::Chunk;
     type Register = S::Register;
     type Sum = S::Register;
     type Total = f32;
-    const AHEAD: usize = 0;
 
     #[inline(always)]
-    fn chunks(elements: &[f32]) -> (&[S::Chunk], &[f32]) {
-        S::chunks(elements)
+    fn chunks(elements: &[f32]) -> &[S::Chunk] {
+        S::chunks(elements).0
+    }
+
+    #[inline(always)]
+    fn row_chunks<'a>(row: Self::Row<'a>) -> Self::Chunks<'a> {
+        S::chunks(row).0
     }
 
     #[inline(always)]
     fn zero() -> S::Register {
+        S::zero()
+    }
+
+    #[inline(always)]
+    fn empty() -> S::Register {
         S::zero()
     }
 
@@ -81,8 +92,13 @@ impl<S: Simd, T: Terms> Tile for Floats<S, T> {
     }
 
     #[inline(always)]
-    fn load_row_rest(rest: &[f32]) -> S::Register {
-        S::load_rest(rest)
+    fn load_row_rest(row: &[f32]) -> S::Register {
+        S::load_rest(S::chunks(row).1)
+    }
+
+    #[inline(always)]
+    fn prefetch(row: &[f32]) {
+        prefetch(f32s_as_bytes(row), usize::MAX);
     }
 
     #[inline(always)]
@@ -100,7 +116,7 @@ impl<S: Simd, T: Terms> Tile for Floats<S, T> {
 /// squares. Rows, sums and squares are as many.
 #[inline(always)]
 pub(super) fn stream<S: Simd, T: Terms, const SQUARES: bool>(panel: &Panel, rows: &[&[f32]], sums: &mut [f32], squares: &mut [f32]) {
-    let query = panel.registers::<Floats<S, T>>();
+    let query = panel.chunks::<Floats<S, T>>();
     let (query_fours, _) = query.as_chunks::<4>();
     let distance = rows.first().map_or(1, |row| AHEAD.div_ceil(size_of_val(*row).max(1)));
     let later = rows.iter().skip(distance).chain(rows.last().into_iter().cycle());

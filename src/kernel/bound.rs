@@ -99,30 +99,81 @@ pub(super) fn of_rows(metric: Metric, dimension: usize, squares: &mut [f32]) {
     }
 }
 
+/// Rows whose bounds are computed at once.
+const WIDTH: usize = 16;
+
 /// The first row, from one on, whose lower bound is not greater than a threshold, given what that is made of in columns.
 #[inline(always)]
-#[expect(clippy::indexing_slicing, reason = "by numbers below WIDTH, which is the length of the arrays")]
 pub(super) fn first_not_above<const COLUMNS: usize>(
     threshold: f32,
     columns: [&[f32]; COLUMNS],
     from: usize,
     lower: impl Fn([f32; COLUMNS]) -> f32,
 ) -> Option<usize> {
-    const WIDTH: usize = 16;
     let rows = columns.iter().map(|column| column.len()).min().unwrap_or(0);
-    let above = |at: usize| lower(columns.map(|column| column.get(at).copied().unwrap_or(f32::NAN))) > threshold;
+    let lower_of = |at: usize| lower(columns.map(|column| column.get(at).copied().unwrap_or(f32::NAN)));
     let mut start = from;
-    while start + WIDTH <= rows {
-        let parts = columns.map(|column| column.get(start..).and_then(<[f32]>::first_chunk).unwrap_or(&[f32::NAN; WIDTH]));
-        // Counted rather than looked for, so that all are compared at once.
-        let mut count = 0;
-        for at in 0..WIDTH {
-            count += u32::from(lower(parts.map(|part| part[at])) > threshold);
-        }
-        if count < WIDTH as u32 {
-            break;
-        }
+    while start + WIDTH <= rows && are_above(&lowers(columns, start, &lower), threshold) {
         start += WIDTH;
     }
-    (start..rows).find(|at| !above(*at))
+    (start..rows).find(|at| is_within(lower_of(*at), threshold))
+}
+
+/// All of them, instead of what was found before.
+#[inline(always)]
+pub(super) fn all_not_above<const COLUMNS: usize>(
+    threshold: f32,
+    columns: [&[f32]; COLUMNS],
+    found: &mut Vec<u32>,
+    lower: impl Fn([f32; COLUMNS]) -> f32,
+) {
+    let rows = columns.iter().map(|column| column.len()).min().unwrap_or(0);
+    found.clear();
+    // Written one after the other whether they count or not, as there is no telling which do.
+    found.resize(rows + WIDTH, 0);
+    let mut count = 0;
+    for start in (0..rows - rows % WIDTH).step_by(WIDTH) {
+        let lowers = lowers(columns, start, &lower);
+        if are_above(&lowers, threshold) {
+            continue;
+        }
+        for (at, lower) in (start as u32..).zip(lowers) {
+            if let Some(place) = found.get_mut(count) {
+                *place = at;
+            }
+            count += usize::from(is_within(lower, threshold));
+        }
+    }
+    let lower = |at: usize| lower(columns.map(|column| column.get(at).copied().unwrap_or(f32::NAN)));
+    for at in (rows - rows % WIDTH..rows).filter(|at| is_within(lower(*at), threshold)) {
+        if let Some(place) = found.get_mut(count) {
+            *place = at as u32;
+        }
+        count += 1;
+    }
+    found.truncate(count);
+}
+
+/// NaN is within all.
+#[inline(always)]
+fn is_within(lower: f32, threshold: f32) -> bool {
+    let is_above = lower > threshold;
+    !is_above
+}
+
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "by numbers below WIDTH, which is the length of the arrays")]
+fn lowers<const COLUMNS: usize>(columns: [&[f32]; COLUMNS], start: usize, lower: &impl Fn([f32; COLUMNS]) -> f32) -> [f32; WIDTH] {
+    let parts = columns.map(|column| column.get(start..).and_then(<[f32]>::first_chunk).unwrap_or(&[f32::NAN; WIDTH]));
+    let mut lowers = [0.0; WIDTH];
+    for at in 0..WIDTH {
+        lowers[at] = lower(parts.map(|part| part[at]));
+    }
+    lowers
+}
+
+/// Whether all are. Counted rather than looked for, so that all are compared at once.
+#[inline(always)]
+fn are_above(lowers: &[f32; WIDTH], threshold: f32) -> bool {
+    lowers.iter().map(|lower| u32::from(*lower > threshold)).sum::<u32>() == WIDTH as u32
 }

@@ -7,7 +7,7 @@
 use super::simd::{Avx2, Avx512};
 use super::{
     bound::QueryBound,
-    codes::{self, CodeSieve, CodeSums, Encoder, Factors, RowBounds},
+    codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Picked, RowBounds},
     lanes::{Lanes, Terms},
     sieve::{Sieve, Sums},
     simd::{Portable, Simd},
@@ -136,30 +136,45 @@ impl InstructionSet {
     }
 
     /// See [`Encoder::encode`].
-    pub(super) fn encode(self, encoder: &mut Encoder, row: &[f32], code: &mut Vec<u8>) -> Factors {
+    pub(super) fn encode(self, encoder: &mut Encoder, row: &[f32], code: &mut Halves) -> Factors {
         on!(self, encode(encoder, row, code))
     }
 
-    /// The sum of the squares of each code.
-    pub(super) fn code_squares(self, codes: &[&[u8]], squares: &mut [i32]) {
-        on!(self, code_squares(codes, squares));
+    /// Of [`CodeSieve::begin_upper`].
+    pub(super) fn upper_squares(self, sieve: &CodeSieve, uppers: Picked<'_>, squares: &mut Vec<f32>) {
+        on!(self, upper_squares(sieve, uppers, squares));
+    }
+
+    /// Of whole codes.
+    pub(super) fn code_squares(self, sieve: &CodeSieve, codes: Pairs<'_>, squares: &mut Vec<f32>) {
+        on!(self, code_squares(sieve, codes, squares));
+    }
+
+    /// See [`CodeSieve::panel_upper`].
+    pub(super) fn upper_products(self, sieve: &CodeSieve, number: usize, uppers: Picked<'_>, into: &mut CodeSums) {
+        on!(self, upper_products(sieve, number, uppers, into));
+    }
+
+    /// See [`CodeSieve::refine`].
+    pub(super) fn refined_products(self, sieve: &CodeSieve, places: &[u32], codes: Picked<'_>, into: &mut CodeSums) {
+        on!(self, refined_products(sieve, places, codes, into));
     }
 
     /// See [`CodeSieve::panel`].
-    pub(super) fn code_products(self, sieve: &CodeSieve, number: usize, codes: &[&[u8]], into: &mut CodeSums) {
-        on!(self, code_products(sieve, number, codes, into));
+    pub(super) fn whole_products(self, sieve: &CodeSieve, number: usize, codes: Pairs<'_>, into: &mut CodeSums) {
+        on!(self, whole_products(sieve, number, codes, into));
     }
 
-    /// See [`CodeSieve::first_within`].
-    pub(super) fn first_code_within(
+    /// See [`CodeSieve::all_within`].
+    pub(super) fn all_codes_within(
         self,
         bound: &codes::QueryBound,
         threshold: f32,
         products: &[f32],
         rows: &RowBounds,
-        from: usize,
-    ) -> Option<usize> {
-        on!(self, first_code_within(bound, threshold, products, rows, from))
+        found: &mut Vec<u32>,
+    ) {
+        on!(self, all_codes_within(bound, threshold, products, rows, found));
     }
 }
 
@@ -170,7 +185,7 @@ macro_rules! compiled {
         mod $set {
             use super::super::{
                 bound::QueryBound,
-                codes::{self, CodeSieve, CodeSums, Encoder, Factors, RowBounds},
+                codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Picked, RowBounds},
                 lanes::{self, Lanes, Terms},
                 sieve::{self, Sieve, Sums},
                 simd,
@@ -198,37 +213,52 @@ macro_rules! compiled {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn encode(encoder: &mut Encoder, row: &[f32], code: &mut Vec<u8>) -> Factors {
+            pub(super) fn encode(encoder: &mut Encoder, row: &[f32], code: &mut Halves) -> Factors {
                 codes::encode(encoder, row, code)
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn code_squares(codes: &[&[u8]], squares: &mut [i32]) {
-                codes::squares::<$simd>(codes, squares);
+            pub(super) fn upper_squares(sieve: &CodeSieve, uppers: Picked<'_>, squares: &mut Vec<f32>) {
+                codes::upper_squares::<$simd>(sieve, uppers, squares);
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn code_products(sieve: &CodeSieve, number: usize, codes: &[&[u8]], into: &mut CodeSums) {
-                codes::products::<$simd, $($code_rows),*>(sieve, number, codes, into);
+            pub(super) fn code_squares(sieve: &CodeSieve, codes: Pairs<'_>, squares: &mut Vec<f32>) {
+                codes::squares::<$simd>(sieve, codes, squares);
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn first_code_within(
+            pub(super) fn upper_products(sieve: &CodeSieve, number: usize, uppers: Picked<'_>, into: &mut CodeSums) {
+                codes::upper_products::<$simd, $($code_rows),*>(sieve, number, uppers, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn refined_products(sieve: &CodeSieve, places: &[u32], codes: Picked<'_>, into: &mut CodeSums) {
+                codes::refined_products::<$simd>(sieve, places, codes, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn whole_products(sieve: &CodeSieve, number: usize, codes: Pairs<'_>, into: &mut CodeSums) {
+                codes::whole_products::<$simd, $($code_rows),*>(sieve, number, codes, into);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            pub(super) fn all_codes_within(
                 bound: &codes::QueryBound,
                 threshold: f32,
                 products: &[f32],
                 rows: &RowBounds,
-                from: usize,
-            ) -> Option<usize> {
-                bound.first_within(threshold, products, rows, from)
+                found: &mut Vec<u32>,
+            ) {
+                bound.all_within(threshold, products, rows, found);
             }
         }
     };
 }
 
-// With the rows of a tile for panels of up to two queries, four, and six; of codes, of up to two planes, and more.
+// With the rows of a tile for panels of up to two queries, four, and six; and the same of codes.
 compiled!(portable, simd::Portable, (2, 1, 1), (2, 1, 1));
 #[cfg(target_arch = "x86_64")]
-compiled!(avx2, simd::Avx2, (4, 2, 2), (2, 2, 2), "avx2,fma");
+compiled!(avx2, simd::Avx2, (4, 2, 2), (2, 2, 1), "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compiled!(avx512, simd::Avx512, (8, 6, 4), (2, 6, 4), "avx512f,avx512bw");
+compiled!(avx512, simd::Avx512, (8, 6, 4), (4, 4, 3), "avx512f,avx512bw");

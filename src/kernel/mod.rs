@@ -17,8 +17,9 @@ mod sieve;
 mod simd;
 mod tiles;
 
-pub(crate) use codes::{CodeSieve, CodeSums, Encoder, Factors};
+pub(crate) use codes::{CodeSieve, CodeSums, Encoder, Halves, Pairs, Picked};
 pub(crate) use dispatch::InstructionSet;
 pub use dispatch::Instructions;
 pub(crate) use scorer::Scorer;
 pub(crate) use sieve::{Sieve, Sums};
+pub(crate) use tiles::Rows;

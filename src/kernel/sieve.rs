@@ -42,7 +42,7 @@ impl Sieve {
         Self {
             metric,
             dimension,
-            panels: Panel::all(queries, instructions.register_bytes()),
+            panels: Panel::all(queries, instructions.register_bytes() / size_of::<f32>()),
             bounds: scorers.iter().map(|scorer| QueryBound::new(metric, dimension, scorer.query_square())).collect(),
             instructions,
         }
@@ -58,7 +58,7 @@ impl Sieve {
 
     /// The numbers of the queries, panel by panel.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Range<usize>> {
-        Panel::numbers(&self.panels, 1)
+        Panel::numbers(&self.panels)
     }
 
     /// Computes what all panels need of a block of rows of the queries' dimension.
@@ -112,8 +112,8 @@ pub(super) fn panel<S: Simd, const NARROW: usize, const MIDDLE: usize, const WID
 ) {
     let Some(panel) = sieve.panels.get(number).filter(|_| !sieve.is_single()) else { return };
     match sieve.metric {
-        Metric::L2 => tiles::<Floats<S, SquaredDifference>, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
-        Metric::Dot | Metric::Cosine => tiles::<Floats<S, Product>, NARROW, MIDDLE, WIDE>(panel, rows, &mut into.sums),
+        Metric::L2 => tiles::<Floats<S, SquaredDifference>, NARROW, MIDDLE, WIDE, 0>(panel, rows, &mut into.sums),
+        Metric::Dot | Metric::Cosine => tiles::<Floats<S, Product>, NARROW, MIDDLE, WIDE, 0>(panel, rows, &mut into.sums),
     }
 }
 

@@ -6,14 +6,13 @@ use std::ops::Range;
 
 use crate::io::{
     Bytes,
-    bytes::{as_f32s, f32s_as_bytes, prefetch_line},
+    bytes::{as_f32s, f32s_as_bytes},
 };
 
 /// Queries of the widest panel.
 const PANEL: usize = 6;
-/// Sums that are made at once, four by four.
-const PLACES: usize = PANEL.next_multiple_of(4);
-const CACHE_LINE: usize = 64;
+/// Sums of the greatest tile.
+const PLACES: usize = 24;
 
 /// What stands in memory as bytes.
 pub(super) trait Element: Copy + Default + 'static {
@@ -49,26 +48,94 @@ impl Element for u8 {
 ///
 /// All is inlined into functions that are compiled with the features that it needs, see [`super::simd::Simd`].
 pub(super) trait Tile {
+    /// Of queries.
     type Element: Element;
-    /// As many elements as a register has.
-    type Chunk: Copy;
+    type Row<'a>: Copy;
+    /// The whole chunks of a row.
+    type Chunks<'a>: Chunks;
+    /// What is loaded of a query at once.
+    type Chunk: Copy + 'static;
     type Register: Copy;
     type Sum: Copy;
     type Total: Copy + Default;
-    /// How far ahead of its use a row is asked for by narrow panels, in bytes; 0 for not at all.
-    const AHEAD: usize;
 
-    /// Elements as whole registers, and the rest.
-    fn chunks(elements: &[Self::Element]) -> (&[Self::Chunk], &[Self::Element]);
+    /// Elements of queries, which are whole chunks.
+    fn chunks(elements: &[Self::Element]) -> &[Self::Chunk];
+    /// The whole chunks of a row.
+    fn row_chunks<'a>(row: Self::Row<'a>) -> Self::Chunks<'a>;
 
     fn zero() -> Self::Sum;
+    /// Nothing in particular.
+    fn empty() -> Self::Register;
     fn load_query(chunk: &Self::Chunk) -> Self::Register;
-    fn load_row(chunk: &Self::Chunk) -> Self::Register;
-    /// Fewer elements than a register has, zeros behind them.
-    fn load_row_rest(rest: &[Self::Element]) -> Self::Register;
+    fn load_row<'a>(chunk: <Self::Chunks<'a> as Chunks>::One) -> Self::Register;
+    /// What a row has behind its whole chunks.
+    fn load_row_rest(row: Self::Row<'_>) -> Self::Register;
+    /// Asks for a row ahead of its use.
+    fn prefetch(row: Self::Row<'_>);
     fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum;
     /// The whole sum of each.
     fn totals(sums: [Self::Sum; 4]) -> [Self::Total; 4];
+}
+
+/// Chunks by their numbers.
+pub(super) trait Chunks: Copy {
+    type One;
+
+    fn count(self) -> usize;
+    /// # Safety
+    /// There are more than `number`.
+    unsafe fn one(self, number: usize) -> Self::One;
+}
+
+impl<'a, C> Chunks for &'a [C] {
+    type One = &'a C;
+
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn one(self, number: usize) -> &'a C {
+        // SAFETY: the caller's.
+        unsafe { self.get_unchecked(number) }
+    }
+}
+
+/// As many as both have.
+impl<A: Chunks, B: Chunks> Chunks for (A, B) {
+    type One = (A::One, B::One);
+
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.0.count().min(self.1.count())
+    }
+
+    #[inline(always)]
+    unsafe fn one(self, number: usize) -> Self::One {
+        // SAFETY: the caller's, of both.
+        unsafe { (self.0.one(number), self.1.one(number)) }
+    }
+}
+
+/// Rows by their places.
+pub(crate) trait Rows<R>: Copy {
+    fn count(self) -> usize;
+    /// One below `count`; of another, nothing.
+    fn row(self, place: usize) -> R;
+}
+
+impl<'a, E> Rows<&'a [E]> for &[&'a [E]] {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn row(self, place: usize) -> &'a [E] {
+        self.get(place).copied().unwrap_or_default()
+    }
 }
 
 /// So many rows, or a little fewer that are whole tiles of every panel.
@@ -77,17 +144,16 @@ pub(super) fn whole_tiles(rows: usize) -> usize {
     if rows < TILES { rows.max(1) } else { rows - rows % TILES }
 }
 
-/// Queries of one dimension that share what is loaded of rows; register by register in turns, zeros behind their ends.
+/// Queries of one dimension that share what is loaded of rows; chunk by chunk in turns, zeros behind their ends.
 pub(super) struct Panel {
-    /// Elements of register 0 of each query, then those of register 1, …, no register across two cache lines.
+    /// Elements of chunk 0 of each query, then those of chunk 1, …, no register across two cache lines.
     elements: Bytes,
     queries: usize,
 }
 
 impl Panel {
-    /// Panels for all queries, in their order, with registers of so many bytes.
-    pub(super) fn all<E: Element>(mut queries: &[&[E]], register_bytes: usize) -> Vec<Self> {
-        let lanes = register_bytes / size_of::<E>();
+    /// Panels for all queries, in their order, with chunks of so many elements.
+    pub(super) fn all<E: Element>(mut queries: &[&[E]], lanes: usize) -> Vec<Self> {
         let mut panels = Vec::new();
         for width in [PANEL, 4, 2, 1] {
             while let Some((panel, others)) = queries.split_at_checked(width) {
@@ -99,11 +165,11 @@ impl Panel {
     }
 
     fn new<E: Element>(queries: &[&[E]], lanes: usize) -> Self {
-        let registers = queries.first().map_or(0, |query| query.len().div_ceil(lanes));
-        let mut elements = Vec::with_capacity(registers * lanes * queries.len());
-        for register in 0..registers {
+        let chunks = queries.first().map_or(0, |query| query.len().div_ceil(lanes));
+        let mut elements = Vec::with_capacity(chunks * lanes * queries.len());
+        for chunk in 0..chunks {
             for query in queries {
-                let part = query.chunks(lanes).nth(register).unwrap_or_default();
+                let part = query.chunks(lanes).nth(chunk).unwrap_or_default();
                 elements.extend_from_slice(part);
                 elements.resize(elements.len() + lanes - part.len(), E::default());
             }
@@ -111,101 +177,111 @@ impl Panel {
         Self { elements: Bytes::copy_of(E::as_bytes(&elements)), queries: queries.len() }
     }
 
-    /// The numbers of the queries, panel by panel, each of which takes the places of so many.
-    pub(super) fn numbers(panels: &[Self], places: usize) -> impl Iterator<Item = Range<usize>> {
-        panels.iter().scan(0, move |start, panel| {
-            *start += panel.queries / places;
-            Some(*start - panel.queries / places..*start)
+    /// The numbers of the queries, panel by panel.
+    pub(super) fn numbers(panels: &[Self]) -> impl Iterator<Item = Range<usize>> {
+        panels.iter().scan(0, |start, panel| {
+            *start += panel.queries;
+            Some(*start - panel.queries..*start)
         })
     }
 
     #[inline(always)]
-    pub(super) fn registers<T: Tile>(&self) -> &[T::Chunk] {
-        T::chunks(T::Element::of_bytes(&self.elements)).0
+    pub(super) fn chunks<T: Tile>(&self) -> &[T::Chunk] {
+        T::chunks(T::Element::of_bytes(&self.elements))
     }
 }
 
 /// The sums of rows against all queries of a panel: that of row r and query q stands at q·`rows.len()` + r.
 ///
-/// A tile of the narrowest panels has `NARROW` rows, of the widest `WIDE`: about as many sums as there are registers beside what is loaded.
+/// A tile of the narrowest panels has `NARROW` rows, of the widest `WIDE`: about as many sums as there are registers beside what is loaded. Narrow panels
+/// ask for rows so many ahead of their use, if it is not 0.
 #[inline(always)]
-pub(super) fn tiles<T: Tile, const NARROW: usize, const MIDDLE: usize, const WIDE: usize>(
+pub(super) fn tiles<'a, T: Tile, const NARROW: usize, const MIDDLE: usize, const WIDE: usize, const AHEAD: usize>(
     panel: &Panel,
-    rows: &[&[T::Element]],
+    rows: impl Rows<T::Row<'a>>,
     sums: &mut [T::Total],
 ) {
     match panel.queries {
-        1 => panel_tiles::<T, NARROW, 1>(panel, rows, sums),
-        2 => panel_tiles::<T, NARROW, 2>(panel, rows, sums),
-        4 => panel_tiles::<T, MIDDLE, 4>(panel, rows, sums),
-        _ => panel_tiles::<T, WIDE, PANEL>(panel, rows, sums),
+        1 => panel_tiles::<T, NARROW, 1, AHEAD>(panel, rows, sums),
+        2 => panel_tiles::<T, NARROW, 2, AHEAD>(panel, rows, sums),
+        4 => panel_tiles::<T, MIDDLE, 4, 0>(panel, rows, sums),
+        _ => panel_tiles::<T, WIDE, PANEL, 0>(panel, rows, sums),
     }
+}
+
+/// The same of a panel of one query.
+#[inline(always)]
+pub(super) fn tiles_of_one<'a, T: Tile, const ROWS: usize, const AHEAD: usize>(
+    panel: &Panel,
+    rows: impl Rows<T::Row<'a>>,
+    sums: &mut [T::Total],
+) {
+    panel_tiles::<T, ROWS, 1, AHEAD>(panel, rows, sums);
 }
 
 #[inline(always)]
-fn panel_tiles<T: Tile, const ROWS: usize, const QUERIES: usize>(panel: &Panel, rows: &[&[T::Element]], sums: &mut [T::Total]) {
-    let (queries, _) = panel.registers::<T>().as_chunks::<QUERIES>();
-    let (whole, rest) = rows.as_chunks::<ROWS>();
-    let stride = rows.len();
-    let mut put = |at: usize, of_row: [T::Total; PLACES]| {
-        for (query, sum) in of_row.into_iter().enumerate().take(QUERIES) {
-            if let Some(place) = sums.get_mut(query * stride + at) {
-                *place = sum;
+fn panel_tiles<'a, T: Tile, const ROWS: usize, const QUERIES: usize, const AHEAD: usize>(
+    panel: &Panel,
+    rows: impl Rows<T::Row<'a>>,
+    sums: &mut [T::Total],
+) {
+    let (queries, _) = panel.chunks::<T>().as_chunks::<QUERIES>();
+    let stride = rows.count();
+    let mut put = |start: usize, rows: usize, of_tile: [T::Total; PLACES]| {
+        for (place, sum) in of_tile.into_iter().enumerate().take(rows * QUERIES) {
+            if let Some(to) = sums.get_mut(place % QUERIES * stride + start + place / QUERIES) {
+                *to = sum;
             }
         }
     };
-    for (number, rows) in whole.iter().enumerate() {
-        for (at, of_row) in (number * ROWS..).zip(tile::<T, ROWS, QUERIES>(queries, rows)) {
-            put(at, of_row);
+    let whole = stride - stride % ROWS;
+    // Wider panels wait for no memory, and hints to it take time.
+    for start in (0..whole).step_by(ROWS) {
+        let tile_rows = std::array::from_fn(|row| rows.row(start + row));
+        if AHEAD > 0 {
+            (0..ROWS).for_each(|row| T::prefetch(rows.row(start + row + AHEAD)));
         }
+        put(start, ROWS, tile::<T, ROWS, QUERIES>(queries, &tile_rows));
     }
-    for (at, row) in (whole.len() * ROWS..).zip(rest) {
-        let [of_row] = tile::<T, 1, QUERIES>(queries, &[row]);
-        put(at, of_row);
+    for at in whole..stride {
+        put(at, 1, tile::<T, 1, QUERIES>(queries, &[rows.row(at)]));
     }
 }
 
+/// The sums of row 0 against each query, then those of row 1, …
+///
 /// No closure may touch a register here, in `map` or elsewhere: it would be compiled without the features of the function that it stands in.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "by numbers below ROWS and QUERIES, which are the lengths of the arrays")]
 fn tile<T: Tile, const ROWS: usize, const QUERIES: usize>(
     queries: &[[T::Chunk; QUERIES]],
-    rows: &[&[T::Element]; ROWS],
-) -> [[T::Total; PLACES]; ROWS] {
+    rows: &[T::Row<'_>; ROWS],
+) -> [T::Total; PLACES] {
     let mut sums = [[T::zero(); QUERIES]; ROWS];
-    let mut whole = queries.len();
-    for row in rows {
-        whole = whole.min(T::chunks(row).0.len());
-    }
+    let chunks = rows.map(|row| T::row_chunks(row));
+    let whole = chunks.iter().map(|chunks| chunks.count()).fold(queries.len(), usize::min);
     for (number, queries) in queries.iter().enumerate().take(whole) {
-        let mut of_rows = [T::load_row_rest(&[]); ROWS];
+        let mut of_rows = [T::empty(); ROWS];
         for row in 0..ROWS {
-            // SAFETY: `number` is below `whole`, which is at most the length of each.
-            let chunk = unsafe { T::chunks(rows[row]).0.get_unchecked(number) };
-            of_rows[row] = T::load_row(chunk);
-            // Wider panels wait for no memory, and hints to it take time.
-            if T::AHEAD > 0 && QUERIES <= 2 && (number * size_of::<T::Chunk>()).is_multiple_of(CACHE_LINE) {
-                prefetch_line(std::ptr::from_ref(chunk).cast::<u8>().wrapping_add(T::AHEAD));
-            }
+            // SAFETY: `number` is below `whole`, which is at most the number of chunks of each.
+            of_rows[row] = T::load_row(unsafe { chunks[row].one(number) });
         }
         add_all::<T, ROWS, QUERIES>(&mut sums, queries, &of_rows);
     }
     if let Some(queries) = queries.get(whole) {
-        let mut of_rows = [T::load_row_rest(&[]); ROWS];
+        let mut of_rows = [T::empty(); ROWS];
         for row in 0..ROWS {
-            of_rows[row] = T::load_row_rest(T::chunks(rows[row]).1);
+            of_rows[row] = T::load_row_rest(rows[row]);
         }
         add_all::<T, ROWS, QUERIES>(&mut sums, queries, &of_rows);
     }
-    let mut of_tile = [[T::Total::default(); PLACES]; ROWS];
-    for (of_row, sums) in of_tile.iter_mut().zip(sums) {
-        for (of_four, sums) in of_row.chunks_mut(4).zip(sums.chunks(4)) {
-            let mut four = [T::zero(); 4];
-            for (to, from) in four.iter_mut().zip(sums) {
-                *to = *from;
-            }
-            of_four.copy_from_slice(&T::totals(four));
+    let mut of_tile = [T::Total::default(); PLACES];
+    for (number, totals) in of_tile.chunks_mut(4).enumerate().take((ROWS * QUERIES).div_ceil(4)) {
+        let mut four = [T::zero(); 4];
+        for (place, to) in (4 * number..ROWS * QUERIES).zip(&mut four) {
+            *to = sums[place / QUERIES][place % QUERIES];
         }
+        totals.copy_from_slice(&T::totals(four));
     }
     of_tile
 }

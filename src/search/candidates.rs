@@ -3,7 +3,7 @@ use std::collections::BinaryHeap;
 use super::threshold::{key, score};
 
 /// Beyond so many neighbours the greatest scores of candidates are not worth keeping: only canonical scores lower the threshold then.
-const RANKED_MAX: usize = 1 << 16;
+pub(super) const RANKED_MAX: usize = 1 << 16;
 
 /// Fewer are not worth sifting.
 const SIFTED_FROM: usize = 1024;
@@ -21,7 +21,10 @@ pub(super) struct Candidate {
 /// The candidates of one query that one thread has met.
 #[derive(Debug)]
 pub(super) struct Candidates {
+    is_alone: bool,
     found: Vec<Candidate>,
+    /// If the query is alone: those of the last piece that were among the k nearest by what they score at most when they were met, which stands beside them.
+    promising: Vec<(Candidate, f32)>,
     /// How many of them were there when the last piece began, and how many were left when all were sifted last.
     before: usize,
     sifted: usize,
@@ -31,8 +34,9 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn new(k: usize) -> Self {
-        Self { found: Vec::new(), before: 0, sifted: 0, ranked: BinaryHeap::new(), k }
+    /// `is_alone`: there is no other query.
+    pub(super) fn new(k: usize, is_alone: bool) -> Self {
+        Self { is_alone, found: Vec::new(), promising: Vec::new(), before: 0, sifted: 0, ranked: BinaryHeap::new(), k }
     }
 
     /// Begins the rows of another piece, none of which was met before.
@@ -50,19 +54,39 @@ impl Candidates {
     pub(super) fn push(&mut self, (least, greatest): (f32, f32), piece: u32, row: u32) -> f32 {
         // Nothing is known of it: it comes first.
         let least = if least.is_nan() { f32::NEG_INFINITY } else { least };
-        self.found.push(Candidate { least, piece, row });
-        if self.k > RANKED_MAX {
-            return f32::NAN;
-        }
-        let greatest = key(greatest);
-        if self.ranked.len() < self.k {
-            self.ranked.push(greatest);
-        } else if let Some(mut worst) = self.ranked.peek_mut()
-            && greatest < *worst
-        {
-            *worst = greatest;
+        let candidate = Candidate { least, piece, row };
+        let is_near = self.k <= RANKED_MAX && self.rank(key(greatest));
+        if is_near && self.is_alone {
+            self.promising.push((candidate, greatest));
+        } else {
+            self.found.push(candidate);
         }
         if self.ranked.len() < self.k { f32::NAN } else { self.ranked.peek().map_or(f32::NAN, |worst| score(*worst)) }
+    }
+
+    /// Whether a greatest score is among the k smallest; it is kept then.
+    fn rank(&mut self, greatest: u32) -> bool {
+        if self.ranked.len() < self.k {
+            self.ranked.push(greatest);
+            return true;
+        }
+        let Some(mut worst) = self.ranked.peek_mut().filter(|worst| greatest < **worst) else { return false };
+        *worst = greatest;
+        true
+    }
+
+    /// Ends the rows of a piece. Those that are among the k nearest of all met so far by what they score at most are not kept: they are to be scored now,
+    /// as they would be in the end, and the sooner the threshold falls the fewer others are met.
+    pub(super) fn end(&mut self, threshold: f32) -> impl Iterator<Item = Candidate> + '_ {
+        let Self { promising, found, .. } = self;
+        promising.drain(..).filter_map(move |(candidate, greatest)| {
+            let is_out = candidate.least > threshold;
+            let is_kept = greatest > threshold && !is_out;
+            if is_kept {
+                found.push(candidate);
+            }
+            (!is_kept).then_some(candidate)
+        })
     }
 
     /// Forgets those of the last piece that a threshold rules out meanwhile. How many are left, of all pieces.
@@ -79,12 +103,13 @@ impl Candidates {
             }
         }
         self.found.truncate(kept);
-        kept
+        kept + self.promising.len()
     }
 
     /// Forgets the last piece, whose rows are looked at in another way. That k rows do not exceed a score stays true.
     pub(super) fn give_up(&mut self) {
         self.found.truncate(self.before);
+        self.promising.clear();
     }
 
     /// All of them, the nearest first by what they score at least.
@@ -104,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_k_th_greatest_score_is_told_once_there_are_k() {
-        let mut candidates = Candidates::new(3);
+        let mut candidates = Candidates::new(3, false);
         let scores = [5.0, f32::NAN, 3.0, 4.0, f32::INFINITY, -0.0, 0.0];
         let told = scores.map(|score| candidates.push((0.0, score), 0, 0));
         assert!(told[0].is_nan() && told[1].is_nan() && told[2].is_nan(), "one of three has no score");
@@ -113,14 +138,14 @@ mod tests {
 
     #[test]
     fn more_than_can_be_ranked_have_no_k_th() {
-        let mut candidates = Candidates::new(usize::MAX);
+        let mut candidates = Candidates::new(usize::MAX, true);
         assert!((0..10).all(|row| candidates.push((0.0, 1.0), 0, row).is_nan()));
         assert!(candidates.ranked.is_empty());
     }
 
     #[test]
     fn only_the_last_piece_is_sifted_or_given_up() {
-        let mut candidates = Candidates::new(1);
+        let mut candidates = Candidates::new(1, false);
         let rows = |candidates: &Candidates| candidates.found.iter().map(|candidate| candidate.row).collect::<Vec<_>>();
         candidates.push((9.0, 9.0), 0, 0);
         candidates.begin(f32::NAN);
@@ -140,7 +165,7 @@ mod tests {
 
     #[test]
     fn many_that_are_ruled_out_are_forgotten_when_another_piece_begins() {
-        let mut candidates = Candidates::new(1);
+        let mut candidates = Candidates::new(1, false);
         for row in 0..3000 {
             candidates.push((row as f32, 9.0), 0, row);
         }
@@ -158,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_told_is_the_k_th_of_a_sort(scores in prop::collection::vec(-100.0f32..100.0, 1..50), k in 1usize..10) {
-            let mut candidates = Candidates::new(k);
+            let mut candidates = Candidates::new(k, false);
             for end in 1..=scores.len() {
                 let told = candidates.push((0.0, scores[end - 1]), 0, 0);
                 let mut sorted = scores[..end].to_vec();

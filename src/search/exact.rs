@@ -1,6 +1,12 @@
 use std::{ops::Range, time::Duration};
 
-use super::{Explanation, Neighbour, Search, TopK, request::Limits, scan::Scan, threshold::Threshold};
+use super::{
+    Explanation, Neighbour, Search, TopK,
+    candidates::Candidate,
+    request::Limits,
+    scan::{Scan, score_first},
+    threshold::Threshold,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::{
@@ -41,8 +47,9 @@ pub(crate) fn search(
     let scorers: Vec<Scorer> = queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect();
     let task = Arc::new(Task {
         sieve: Sieve::new(meta.metric, queries, &scorers, instructions),
-        code_sieve: if request.codes { CodeSieve::new(meta.metric, queries, instructions) } else { None },
+        code_sieve: CodeSieve::new(meta.metric, queries, request.approximate.is_some(), instructions).filter(|_| request.codes),
         scorers,
+        estimates: queries.iter().map(|_| Threshold::new(f32::NAN)).collect(),
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
         pieces: pieces(reading, collection, request, piece_rows),
         next: AtomicUsize::new(0),
@@ -66,10 +73,23 @@ pub(crate) fn search(
     let threads = helpers.0.len() + 1;
     task.work();
     drop(helpers);
-    let (all, Work { rows, coded, bytes, fallbacks, candidates, scored, kept, rescoring }) = task.answer(threads)?;
+    let (all, Work { rows, coded, refined, bytes, fallbacks, candidates, scored, kept, rescoring }) = task.answer(threads)?;
     let (queries, instructions, elapsed) = (queries.len() as u64, instructions.name(), clock.elapsed().saturating_sub(begun));
-    let explanation =
-        Explanation { queries, rows, coded, bytes, fallbacks, candidates, scored, kept, threads, instructions, rescoring, elapsed };
+    let explanation = Explanation {
+        queries,
+        rows,
+        coded,
+        refined,
+        bytes,
+        fallbacks,
+        candidates,
+        scored,
+        kept,
+        threads,
+        instructions,
+        rescoring,
+        elapsed,
+    };
     Ok((all, explanation))
 }
 
@@ -94,11 +114,21 @@ impl Drop for Alarm<'_> {
     }
 }
 
+/// What a thread found: the nearest of each query, and what is yet to be scored.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) tops: Vec<TopK>,
+    /// If the answer is approximate: of each query, the nearest first.
+    pub(super) candidates: Vec<Vec<Candidate>>,
+    pub(super) work: Work,
+}
+
 /// What was done.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Work {
     pub(super) rows: u64,
     pub(super) coded: u64,
+    pub(super) refined: u64,
     pub(super) bytes: u64,
     pub(super) fallbacks: u64,
     pub(super) candidates: u64,
@@ -111,6 +141,7 @@ impl Work {
     fn add(&mut self, other: Self) {
         self.rows += other.rows;
         self.coded += other.coded;
+        self.refined += other.refined;
         self.bytes += other.bytes;
         self.fallbacks += other.fallbacks;
         self.candidates += other.candidates;
@@ -131,6 +162,8 @@ pub(super) struct Task {
     pub(super) code_sieve: Option<CodeSieve>,
     pub(super) scorers: Vec<Scorer>,
     pub(super) thresholds: Vec<Threshold>,
+    /// If the answer is approximate: the same for scores that are estimated, of as many records as are to be scored.
+    pub(super) estimates: Vec<Threshold>,
     pieces: Vec<Piece>,
     /// The first piece that nobody has taken.
     next: AtomicUsize,
@@ -140,7 +173,7 @@ pub(super) struct Task {
     /// Whether a thread failed: the others need not go on.
     failed: AtomicBool,
     /// What the threads found, each when there was no piece left.
-    found: Mutex<Vec<(Vec<TopK>, Work)>>,
+    found: Mutex<Vec<Found>>,
     /// The first failure of any.
     failure: Mutex<Option<Error>>,
 }
@@ -234,11 +267,15 @@ impl Task {
         if found.len() < threads {
             return Err(Error::new(ErrorKind::Cancelled, "the function that says whether a search is cancelled panicked"));
         }
-        let (mut all, mut done) = found.pop().unwrap_or_default();
-        for (tops, work) in found {
-            all.iter_mut().zip(tops).for_each(|(all, top)| all.merge(top));
-            done.add(work);
+        let mut all = found.pop().unwrap_or_default();
+        for Found { tops, candidates, work } in found {
+            all.tops.iter_mut().zip(tops).for_each(|(all, top)| all.merge(top));
+            all.candidates.iter_mut().zip(candidates).for_each(|(all, others)| all.extend(others));
+            all.work.add(work);
         }
-        Ok((all.into_iter().map(TopK::into_sorted).collect(), done))
+        if let Some(scored) = self.request.approximate {
+            score_first(self, &mut all, scored.max(self.request.k))?;
+        }
+        Ok((all.tops.into_iter().map(TopK::into_sorted).collect(), all.work))
     }
 }

@@ -23,7 +23,9 @@ pub struct Explanation {
     pub rows: u64,
     /// Of those, the ones of which only the code was compared, unless that left them as candidates.
     pub coded: u64,
-    /// Bytes of vectors and codes that were read, once for all queries.
+    /// Pairs of a record and a query of which the upper half of the code did not suffice, so that the lower was looked at too.
+    pub refined: u64,
+    /// Bytes of vectors and codes that were read: of vectors and upper halves of codes once for all queries.
     pub bytes: u64,
     /// Pieces of up to 2 MiB of vectors whose codes ruled too few rows out, so that the vectors were read after all.
     pub fallbacks: u64,

@@ -1,12 +1,15 @@
 use std::{fmt, time::Duration};
 
-use super::Ordinals;
+use super::{Ordinals, candidates::RANKED_MAX};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::Clock,
     kernel::Instructions,
     sync::Arc,
 };
+
+/// Records of each query that an approximate search scores, at most.
+const APPROXIMATE_MAX: usize = RANKED_MAX;
 
 /// What to search for, and how: [`Collection::search_by`](crate::Collection::search_by) takes it.
 ///
@@ -33,6 +36,7 @@ pub struct Search {
     pub(crate) ordinals: Option<Arc<Ordinals>>,
     pub(crate) instructions: Instructions,
     pub(crate) codes: bool,
+    pub(crate) approximate: Option<usize>,
     pub(crate) threads: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancelled: Option<Cancelled>,
@@ -59,6 +63,7 @@ impl Search {
             ordinals: None,
             instructions: Instructions::widest(),
             codes: true,
+            approximate: None,
             threads: 1,
             timeout: None,
             cancelled: None,
@@ -112,6 +117,27 @@ impl Search {
         self
     }
 
+    /// Compares only the upper halves of codes, four bits an element, and scores the records that come first by those, so many for each query (or k, if
+    /// that is more): an answer that may miss records, in a fraction of the time. Distances are those of an exact search. Records without
+    /// codes, and those that are looked up one by one because few are asked for, are compared exactly; of the others the same are found whatever
+    /// the batch, the threads, the instruction set. `varvite recall` tells how often any is missed.
+    ///
+    /// ```
+    /// use varvite::{Codes, Database, Metric, Options, Search};
+    /// let db = Database::in_memory(Options::default())?;
+    /// let docs = db.create_collection_with("docs", 3, Metric::Dot, Codes::Int8)?;
+    /// docs.insert("near", &[1.0, 2.0, 3.0])?.insert("far", &[-1.0, -2.0, -3.0])?;
+    /// db.flush()?;
+    /// let (hits, explanation) = docs.explain(&Search::nearest(1).approximate(1), &[1.0, 1.0, 1.0])?;
+    /// assert_eq!((&*hits[0][0].id, explanation.scored), (&b"near"[..], 1));
+    /// # Ok::<(), varvite::Error>(())
+    /// ```
+    #[must_use]
+    pub fn approximate(mut self, scored: usize) -> Self {
+        self.approximate = Some(scored);
+        self
+    }
+
     /// How many threads may share the work of one call, the caller's own included. Default 1, which serves many callers at once best; a small
     /// collection gets fewer, and none gets more than two for each processor. The answer does not depend on it.
     #[must_use]
@@ -120,8 +146,8 @@ impl Search {
         self
     }
 
-    /// Gives up after a time, with `TimedOut`: looked at before every 256 KiB of vectors or 128 KiB of codes are compared with six queries, and while candidates are scored, at every
-    /// 64th.
+    /// Gives up after a time, with `TimedOut`: looked at before every 256 KiB of vectors or 128 KiB of codes are compared with six queries, and while
+    /// candidates are scored, at every 64th.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -141,6 +167,14 @@ impl Search {
     pub(crate) fn check(&self) -> Result<()> {
         if self.k == 0 {
             return Err(Error::invalid("k = 0 refused: ask for at least one neighbour"));
+        }
+        if let Some(scored) = self.approximate
+            && (scored == 0 || scored.max(self.k) > APPROXIMATE_MAX)
+        {
+            return Err(Error::invalid(format!(
+                "an approximate search of {scored} records for k = {} refused: both must be from 1 to {APPROXIMATE_MAX}",
+                self.k
+            )));
         }
         if self.threads == 0 {
             return Err(Error::invalid("0 threads refused: the caller's own is one"));

@@ -1,17 +1,19 @@
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
 use super::{
     TopK,
-    candidates::Candidates,
-    exact::{Piece, Task, Work},
+    candidates::{Candidate, Candidates},
+    exact::{Found, Piece, Task, Work},
+    threshold::Threshold,
 };
 use crate::{
     error::Result,
-    kernel::{CodeSieve, CodeSums, Factors, Sums},
+    format::segment::FACTOR_BYTES,
+    kernel::{CodeSieve, CodeSums, Halves, Pairs, Sums},
     memtable::{MemRow, Memtable},
-    segment::{KillSet, RowBytes},
+    segment::{KillSet, RowBytes, StoredRows},
     types::{CollectionId, Ordinal},
-    version::{Found, LiveSegment, Reading},
+    version::{self, LiveSegment, Reading},
 };
 
 /// One in so many rows of a piece: where fewer must be read to read some of them one by one, they are.
@@ -30,10 +32,10 @@ const RESTS_MAX: u32 = 6;
 /// Candidates that are scored before a search looks again whether it is to go on.
 const CHECKED: u64 = 64;
 
-fn ordinal(found: &Found) -> Result<Ordinal> {
+fn ordinal(found: &version::Found) -> Result<Ordinal> {
     match found {
-        Found::Memtable(row) => Ok(row.ordinal()),
-        Found::Segment(live, row) => live.segment.ordinal(*row),
+        version::Found::Memtable(row) => Ok(row.ordinal()),
+        version::Found::Segment(live, row) => live.segment.ordinal(*row),
     }
 }
 
@@ -44,10 +46,10 @@ enum Held {
 }
 
 impl Held {
-    fn new(found: Found) -> Result<Self> {
+    fn new(found: version::Found) -> Result<Self> {
         Ok(match found {
-            Found::Memtable(row) => Self::Memtable(row),
-            Found::Segment(live, row) => Self::Segment(live.segment.row(row)?),
+            version::Found::Memtable(row) => Self::Memtable(row),
+            version::Found::Segment(live, row) => Self::Segment(live.segment.row(row)?),
         })
     }
 
@@ -67,6 +69,9 @@ pub(super) struct Scan<'a> {
     /// Of each query.
     candidates: Vec<Candidates>,
     code_sums: CodeSums,
+    /// Rows that codes leave: their places in what was looked at, and their numbers.
+    places: Vec<u32>,
+    refined: Vec<u32>,
     /// How many pairs of rows and queries were compared by codes.
     coded_pairs: usize,
     /// Pieces whose codes are not looked at, and how many times in a row they were of no use before.
@@ -78,12 +83,15 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     pub(super) fn new(task: &'a Task) -> Self {
         let k = task.request.k;
+        let (kept, is_alone) = task.request.approximate.map_or((k, task.scorers.len() == 1), |scored| (scored.max(k), false));
         Self {
             task,
             tops: task.scorers.iter().map(|_| TopK::new(k)).collect(),
             sums: Sums::default(),
-            candidates: task.scorers.iter().map(|_| Candidates::new(k)).collect(),
+            candidates: task.scorers.iter().map(|_| Candidates::new(kept, is_alone)).collect(),
             code_sums: CodeSums::default(),
+            places: Vec::new(),
+            refined: Vec::new(),
             coded_pairs: 0,
             rest: 0,
             useless: 0,
@@ -104,9 +112,14 @@ impl<'a> Scan<'a> {
     }
 
     /// Scores what the codes left, and gives what was found.
-    pub(super) fn finish(mut self) -> Result<(Vec<TopK>, Work)> {
-        self.rescore()?;
-        Ok((self.tops, self.work))
+    pub(super) fn finish(mut self) -> Result<Found> {
+        let mut left = Vec::new();
+        if self.task.request.approximate.is_some() {
+            left = self.candidates.iter_mut().map(Candidates::take).collect();
+        } else {
+            self.rescore()?;
+        }
+        Ok(Found { tops: self.tops, candidates: left, work: self.work })
     }
 
     /// Scores the candidates of each query, those first that may be nearest, until none that is left can be near enough.
@@ -116,18 +129,7 @@ impl<'a> Scan<'a> {
         let mut count = 0;
         for (query, ((top, candidates), threshold)) in tops.iter_mut().zip(candidates).zip(&task.thresholds).enumerate() {
             for candidate in candidates.take() {
-                work.candidates += 1;
-                if candidate.least > threshold.get() {
-                    continue;
-                }
-                if work.candidates.is_multiple_of(CHECKED) {
-                    task.check()?;
-                }
-                let Some(Piece::Segment { live, .. }) = task.piece(candidate.piece) else { continue };
-                let row = live.segment.row(candidate.row)?;
-                work.bytes += size_of_val::<[f32]>(&row) as u64;
-                score(task, (query, &mut *top), &row, work, || id_of(live, candidate.row))?;
-                count += 1;
+                count += u32::from(score_candidate(task, (query, &mut *top), &candidate, threshold, work)?);
             }
         }
         if count > 0 {
@@ -190,13 +192,19 @@ impl<'a> Scan<'a> {
             let vectors: Vec<&[f32]> = held.iter().map(|row| &**row).collect();
             return self.rows(&vectors, |index| id_of(live, few.get(index).copied().unwrap_or_default()));
         }
-        let numbers = asked_for.unwrap_or_else(|| rows.clone().filter(|row| !kills.contains(*row)).collect());
+        let numbers = asked_for.unwrap_or_else(|| match kills.count_in(rows.clone()) {
+            0 => rows.clone().collect(),
+            _ => rows.clone().filter(|row| !kills.contains(*row)).collect(),
+        });
         let mut uncoded = &*numbers;
         if let Some(sieve) = self.task.code_sieve.as_ref().filter(|_| live.segment.has_codes()) {
+            if self.task.request.approximate.is_some() {
+                return self.estimates(sieve, number, live, &numbers);
+            }
             if self.rest == 0 {
                 let (first, others) = numbers.split_at(self.rows_for_a_threshold().min(numbers.len()));
                 self.vectors(live, first)?;
-                uncoded = if self.codes(sieve, number, live, others)? { &[] } else { others };
+                uncoded = if others.is_empty() || self.codes(sieve, number, live, others)? { &[] } else { others };
             } else {
                 self.rest -= 1;
             }
@@ -223,35 +231,23 @@ impl<'a> Scan<'a> {
 
     /// Ascending rows of a segment, by their codes. `false` if those ruled too few out: it is as if they had not been looked at.
     fn codes(&mut self, sieve: &CodeSieve, piece: u32, live: &LiveSegment, numbers: &[u32]) -> Result<bool> {
-        let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else { return Ok(true) };
-        let stored = live.segment.codes(first..last + 1)?;
-        let codes: Vec<&[u8]> = numbers.iter().map(|row| stored.code((row - first) as usize)).collect();
-        let factors: Vec<Factors> = numbers.iter().map(|row| stored.factors((row - first) as usize)).collect();
-        self.work.bytes += codes.iter().map(|code| code.len() as u64).sum::<u64>() + size_of_val(&*factors) as u64;
-        let Self { task, candidates, code_sums: sums, .. } = self;
-        candidates.iter_mut().zip(&task.thresholds).for_each(|(candidates, threshold)| candidates.begin(threshold.get()));
-        let too_many = if candidates.len() == 1 { TOO_MANY } else { TOO_MANY_OF_BATCH };
-        let free = FREE * task.request.k.min(FREE_MAX) * candidates.len();
-        let (block_rows, mut left) = (sieve.block_rows(), 0);
-        for ((codes, factors), numbers) in codes.chunks(block_rows).zip(factors.chunks(block_rows)).zip(numbers.chunks(block_rows)) {
-            sieve.begin(codes, factors, sums);
-            for (panel, queries) in sieve.panels().enumerate() {
-                task.check()?;
-                sieve.panel((panel, &queries), codes, sums);
-                for query in queries {
-                    let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.thresholds.get(query)) else { continue };
-                    let mut from = 0;
-                    while let Some(at) = sieve.first_within(query, threshold.get(), sums, from) {
-                        from = at + 1;
-                        let (Some(bounds), Some(row)) = (sieve.bounds(query, at, sums), numbers.get(at)) else { continue };
-                        threshold.lower_to(candidates.push(bounds, piece, *row));
-                    }
-                }
+        let stored = PieceCodes::new(live, piece, numbers)?;
+        self.work.bytes += (numbers.len() * (stored.row_bytes() + FACTOR_BYTES)) as u64;
+        let (queries, thresholds) = (self.candidates.len(), &self.task.thresholds);
+        self.candidates.iter_mut().zip(thresholds).for_each(|(candidates, threshold)| candidates.begin(threshold.get()));
+        let too_many = if queries == 1 { TOO_MANY } else { TOO_MANY_OF_BATCH };
+        let free = FREE * self.task.request.k.min(FREE_MAX) * queries;
+        let mut left = 0;
+        for numbers in numbers.chunks(sieve.block_rows()) {
+            if sieve.is_by_halves() {
+                self.coded_block_of_one(sieve, &stored, numbers)?;
+            } else {
+                self.coded_block(sieve, &stored, numbers)?;
             }
-            self.coded_pairs += numbers.len() * candidates.len();
-            left = candidates.iter_mut().zip(&task.thresholds).map(|(candidates, threshold)| candidates.sift(threshold.get())).sum();
+            self.coded_pairs += numbers.len() * queries;
+            left = self.candidates.iter_mut().zip(thresholds).map(|(candidates, threshold)| candidates.sift(threshold.get())).sum();
             if left > self.coded_pairs / too_many + free {
-                candidates.iter_mut().for_each(Candidates::give_up);
+                self.candidates.iter_mut().for_each(Candidates::give_up);
                 self.rest = (1 << self.useless) - 1;
                 self.useless = (self.useless + 1).min(RESTS_MAX);
                 self.work.fallbacks += 1;
@@ -259,12 +255,103 @@ impl<'a> Scan<'a> {
             }
         }
         self.useless = 0;
-        self.work.rows += numbers.len() as u64;
-        self.work.coded += numbers.len() as u64;
+        let Self { task, tops, candidates, work, .. } = self;
+        work.rows += numbers.len() as u64;
+        work.coded += numbers.len() as u64;
+        for (query, ((top, candidates), threshold)) in tops.iter_mut().zip(candidates).zip(thresholds).enumerate() {
+            for candidate in candidates.end(threshold.get()) {
+                score_candidate(task, (query, &mut *top), &candidate, threshold, work)?;
+            }
+        }
         if left > CANDIDATES_MAX {
             self.rescore()?;
         }
         Ok(true)
+    }
+
+    /// A block of rows for one query: the upper halves of their codes, and the lower ones of those that are left.
+    fn coded_block_of_one(&mut self, sieve: &CodeSieve, stored: &PieceCodes<'_>, numbers: &[u32]) -> Result<()> {
+        let Self { task, candidates, code_sums: sums, places, refined, work, .. } = self;
+        let (Some(candidates), Some(threshold)) = (candidates.first_mut(), task.thresholds.first()) else { return Ok(()) };
+        task.check()?;
+        let uppers = stored.upper.pick(numbers);
+        sieve.begin_upper(uppers, stored.factors.pick(numbers), sums);
+        sieve.panel_upper((0, &(0..1)), uppers, sums);
+        sieve.all_upper_within(0, threshold.get(), sums, places);
+        if places.is_empty() {
+            return Ok(());
+        }
+        refined.clear();
+        refined.extend(places.iter().filter_map(|place| numbers.get(*place as usize).copied()));
+        let codes = Pairs { upper: stored.upper.pick(refined), lower: stored.lower()?.pick(refined) };
+        sieve.refine(places, codes, stored.factors.pick(refined), sums);
+        work.refined += refined.len() as u64;
+        work.bytes += (refined.len() * stored.row_bytes()) as u64;
+        sieve.all_within(0, threshold.get(), sums, places);
+        for place in places {
+            let place = *place as usize;
+            let (Some(bounds), Some(row)) = (sieve.bounds(0, place, sums), refined.get(place)) else { continue };
+            threshold.lower_to(candidates.push(bounds, stored.piece, *row));
+        }
+        Ok(())
+    }
+
+    /// A block of rows for several queries: their whole codes.
+    fn coded_block(&mut self, sieve: &CodeSieve, stored: &PieceCodes<'_>, numbers: &[u32]) -> Result<()> {
+        let Self { task, candidates, code_sums: sums, places, work, .. } = self;
+        let codes = Pairs { upper: stored.upper.pick(numbers), lower: stored.lower()?.pick(numbers) };
+        work.bytes += (numbers.len() * stored.row_bytes()) as u64;
+        sieve.begin(codes, stored.factors.pick(numbers), sums);
+        for (panel, queries) in sieve.panels().enumerate() {
+            task.check()?;
+            sieve.panel((panel, &queries), codes, sums);
+            for query in queries {
+                let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.thresholds.get(query)) else { continue };
+                sieve.all_within(query, threshold.get(), sums, places);
+                for place in &*places {
+                    let place = *place as usize;
+                    let (Some(bounds), Some(row)) = (sieve.bounds(query, place, sums), numbers.get(place)) else { continue };
+                    threshold.lower_to(candidates.push(bounds, stored.piece, *row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ascending rows of a segment, estimated by the upper halves of their codes: those are kept that may have to be scored.
+    fn estimates(&mut self, sieve: &CodeSieve, piece: u32, live: &LiveSegment, numbers: &[u32]) -> Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let stored = PieceCodes::new(live, piece, numbers)?;
+        let Self { task, candidates, code_sums: sums, places, work, .. } = self;
+        candidates.iter_mut().zip(&task.estimates).for_each(|(candidates, threshold)| candidates.begin(threshold.get()));
+        for numbers in numbers.chunks(sieve.block_rows()) {
+            let uppers = stored.upper.pick(numbers);
+            sieve.begin_upper(uppers, stored.factors.pick(numbers), sums);
+            for (panel, queries) in sieve.panels().enumerate() {
+                task.check()?;
+                sieve.panel_upper((panel, &queries), uppers, sums);
+                for query in queries {
+                    let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.estimates.get(query)) else { continue };
+                    sieve.all_upper_within(query, threshold.get(), sums, places);
+                    for place in &*places {
+                        let place = *place as usize;
+                        let (Some((estimate, _)), Some(row)) = (sieve.upper_bounds(query, place, sums), numbers.get(place)) else {
+                            continue;
+                        };
+                        threshold.lower_to(candidates.push((estimate, estimate), piece, *row));
+                    }
+                }
+            }
+        }
+        for (candidates, threshold) in candidates.iter_mut().zip(&task.estimates) {
+            candidates.sift(threshold.get());
+        }
+        work.rows += numbers.len() as u64;
+        work.coded += numbers.len() as u64;
+        work.bytes += (numbers.len() * (stored.row_bytes() + FACTOR_BYTES)) as u64;
+        Ok(())
     }
 
     /// Visible rows of the queries' dimension, whose ids are asked for by their places.
@@ -293,11 +380,83 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// The codes of the rows of a piece.
+struct PieceCodes<'a> {
+    live: &'a LiveSegment,
+    piece: u32,
+    rows: Range<u32>,
+    upper: StoredRows,
+    factors: StoredRows,
+    lower: OnceCell<StoredRows>,
+}
+
+impl<'a> PieceCodes<'a> {
+    /// Of ascending rows.
+    fn new(live: &'a LiveSegment, piece: u32, numbers: &[u32]) -> Result<Self> {
+        let rows = numbers.first().copied().unwrap_or(0)..numbers.last().map_or(0, |last| last + 1);
+        let (upper, factors) = (live.segment.upper_codes(rows.clone())?, live.segment.code_factors(rows.clone())?);
+        Ok(Self { live, piece, rows, upper, factors, lower: OnceCell::new() })
+    }
+
+    /// Read when first asked for.
+    fn lower(&self) -> Result<&StoredRows> {
+        match self.lower.get() {
+            Some(lower) => Ok(lower),
+            None => {
+                let lower = self.live.segment.lower_codes(self.rows.clone())?;
+                Ok(self.lower.get_or_init(|| lower))
+            }
+        }
+    }
+
+    /// Bytes of either half of a row's code.
+    fn row_bytes(&self) -> usize {
+        Halves::row_bytes(self.live.segment.dimension().get())
+    }
+}
+
 /// The id of a row.
 fn id_of(live: &LiveSegment, row: u32) -> Result<Vec<u8>> {
     let mut id = Vec::new();
     live.segment.id_of(row, &mut id)?;
     Ok(id)
+}
+
+/// Scores of each query the candidates that come first by their estimates, as many as that; of equal ones, by their places.
+pub(super) fn score_first(task: &Task, found: &mut Found, count: usize) -> Result<()> {
+    let begun = task.clock.elapsed();
+    let Found { tops, candidates, work } = found;
+    for (query, ((top, candidates), threshold)) in tops.iter_mut().zip(candidates).zip(&task.thresholds).enumerate() {
+        candidates.sort_unstable_by(|a, b| a.least.total_cmp(&b.least).then((a.piece, a.row).cmp(&(b.piece, b.row))));
+        for candidate in candidates.iter().take(count) {
+            let candidate = Candidate { least: f32::NEG_INFINITY, ..*candidate };
+            score_candidate(task, (query, &mut *top), &candidate, threshold, work)?;
+        }
+    }
+    work.rescoring += task.clock.elapsed().saturating_sub(begun);
+    Ok(())
+}
+
+/// Scores a candidate canonically, unless a threshold rules it out meanwhile; whether it did.
+fn score_candidate(
+    task: &Task,
+    of_query: (usize, &mut TopK),
+    candidate: &Candidate,
+    threshold: &Threshold,
+    work: &mut Work,
+) -> Result<bool> {
+    work.candidates += 1;
+    if work.candidates.is_multiple_of(CHECKED) {
+        task.check()?;
+    }
+    if candidate.least > threshold.get() {
+        return Ok(false);
+    }
+    let Some(Piece::Segment { live, .. }) = task.piece(candidate.piece) else { return Ok(false) };
+    let row = live.segment.row(candidate.row)?;
+    work.bytes += size_of_val::<[f32]>(&row) as u64;
+    score(task, of_query, &row, work, || id_of(live, candidate.row))?;
+    Ok(true)
 }
 
 /// Scores a row canonically, and keeps it if it is among the nearest.

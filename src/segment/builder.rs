@@ -18,7 +18,7 @@ const COPY_BYTES: u64 = 1 << 20;
 ///
 /// Rows go to the file as they come. Kept in memory until their segment ends: its ids (prefix-compressed), 16 bytes a row
 /// for ordinals and hashes, a checksum per row group, and its compressed payloads; at the end, for a moment, 19 bytes a row more for the
-/// hash buckets. With codes these too: a byte an element, and 12 bytes a row. Beside that: one write buffer (four with a pipeline), and one payload block (16 KiB and the largest payload, twice while it is compressed).
+/// hash buckets. With codes these too: a byte an element, and 10 bytes a row. Beside that: one write buffer (four with a pipeline), and one payload block (16 KiB and the largest payload, twice while it is compressed).
 /// [`FileBuilder::size`] tells how much it is.
 ///
 /// After an I/O error the file is of no use: every later call repeats the error.

@@ -4,43 +4,46 @@ use super::reader::Segment;
 use crate::error::Result;
 use crate::format::segment::{FACTOR_BYTES, SectionKind};
 use crate::io::Bytes;
-use crate::kernel::Factors;
+use crate::kernel::{Halves, Picked};
 
-/// Codes of consecutive rows, and what stands beside them.
-pub(crate) struct StoredCodes {
-    codes: Bytes,
-    factors: Bytes,
-    dimension: usize,
+/// What is stored of consecutive rows of codes, one behind the other: upper halves, lower halves, or factors.
+pub(crate) struct StoredRows {
+    bytes: Bytes,
+    width: usize,
+    first: u32,
 }
 
-impl StoredCodes {
-    /// The code of the row at a place, a byte an element.
+impl StoredRows {
+    /// Some of them, by their numbers.
     #[inline]
-    pub(crate) fn code(&self, at: usize) -> &[u8] {
-        self.codes.get(at * self.dimension..(at + 1) * self.dimension).unwrap_or_default()
-    }
-
-    #[inline]
-    pub(crate) fn factors(&self, at: usize) -> Factors {
-        let (factors, _) = self.factors.as_chunks::<FACTOR_BYTES>();
-        factors.get(at).map_or(Factors::UNKNOWN, |bytes| Factors::from_bytes(*bytes))
+    pub(crate) fn pick<'a>(&'a self, numbers: &'a [u32]) -> Picked<'a> {
+        Picked::new(&self.bytes, self.width, self.first, numbers)
     }
 }
 
 impl Segment {
     /// Whether its rows have codes.
     pub(crate) fn has_codes(&self) -> bool {
-        self.sections.section(SectionKind::Codes).len > 0
+        self.sections.section(SectionKind::UpperCodes).len > 0
     }
 
-    /// The codes of consecutive rows of a segment that has them.
-    pub(crate) fn codes(&self, rows: Range<u32>) -> Result<StoredCodes> {
-        let dimension = self.dimension().get();
-        let fetch = |kind, width: usize| {
-            let (start, count) = (u64::from(rows.start), u64::from(rows.end.saturating_sub(rows.start)));
-            self.sections.fetch(kind, start * width as u64, count * width as u64)
-        };
-        let (codes, factors) = (fetch(SectionKind::Codes, dimension)?, fetch(SectionKind::CodeFactors, FACTOR_BYTES)?);
-        Ok(StoredCodes { codes, factors, dimension })
+    /// The upper halves of the codes of consecutive rows of a segment that has them.
+    pub(crate) fn upper_codes(&self, rows: Range<u32>) -> Result<StoredRows> {
+        self.of_rows(SectionKind::UpperCodes, rows, Halves::row_bytes(self.dimension().get()))
+    }
+
+    /// The lower halves.
+    pub(crate) fn lower_codes(&self, rows: Range<u32>) -> Result<StoredRows> {
+        self.of_rows(SectionKind::LowerCodes, rows, Halves::row_bytes(self.dimension().get()))
+    }
+
+    /// What stands beside them.
+    pub(crate) fn code_factors(&self, rows: Range<u32>) -> Result<StoredRows> {
+        self.of_rows(SectionKind::CodeFactors, rows, FACTOR_BYTES)
+    }
+
+    fn of_rows(&self, kind: SectionKind, rows: Range<u32>, width: usize) -> Result<StoredRows> {
+        let (start, count) = (u64::from(rows.start), u64::from(rows.end.saturating_sub(rows.start)));
+        Ok(StoredRows { bytes: self.sections.fetch(kind, start * width as u64, count * width as u64)?, width, first: rows.start })
     }
 }

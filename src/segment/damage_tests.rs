@@ -217,7 +217,7 @@ fn sections_of_newer_versions_are_skipped_or_refused() {
         let mut bytes = footer.encode();
         bytes.truncate(bytes.len() - 8);
         bytes[4] += 1;
-        bytes.put_u16(11);
+        bytes.put_u16(12);
         bytes.put_u16(u16::from(is_required));
         bytes.put_u32(0);
         bytes.put_u64(offset);
@@ -249,7 +249,13 @@ fn sections_of_newer_versions_are_skipped_or_refused() {
 fn a_code_that_is_not_that_of_its_row_is_named() {
     let good = build(&[(16, rows(50, 16))], false);
     let footer = footer_of(&good);
-    for (kind, at) in [(SectionKind::Codes, 16 * 7 + 3), (SectionKind::CodeFactors, 12 * 7), (SectionKind::CodeFactors, 12 * 7 + 11)] {
+    let places = [
+        (SectionKind::UpperCodes, 8 * 7 + 3),
+        (SectionKind::LowerCodes, 8 * 7 + 3),
+        (SectionKind::CodeFactors, 10 * 7),
+        (SectionKind::CodeFactors, 10 * 7 + 9),
+    ];
+    for (kind, at) in places {
         let mut bad = good.clone();
         let place = (bad.segments[0].offset + footer.section(kind).offset) as usize + at;
         bad.bytes[place] ^= 1;

@@ -26,6 +26,7 @@ mod fixture;
 mod tests;
 
 pub(crate) use builder::{BuiltSegment, FileBuilder};
+pub(crate) use codes::StoredRows;
 pub(crate) use cursor::Cursor;
 pub(crate) use file::SegmentFile;
 pub(crate) use id_walk::IdWalk;

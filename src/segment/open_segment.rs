@@ -3,7 +3,7 @@ use super::output::Output;
 use crate::error::{Error, Result};
 use crate::format::segment::{ALIGNMENT, BLOCK_BYTES, Section, SectionKind, SegmentFooter, group_rows, tail};
 use crate::format::{Crc, Put, crc, id_block, id_hash, payload_block};
-use crate::kernel::Encoder;
+use crate::kernel::{Encoder, Halves};
 use crate::types::{Codes, Dimension, Ordinal, SegmentId, Sequence, check_id};
 
 /// What is known of a segment whose rows are being written.
@@ -32,13 +32,13 @@ pub(super) struct OpenSegment {
 struct OpenCodes {
     encoder: Encoder,
     row: Vec<f32>,
-    codes: Vec<u8>,
+    codes: Halves,
     factors: Vec<u8>,
 }
 
 impl OpenCodes {
     fn new(dimension: usize) -> Self {
-        Self { encoder: Encoder::new(dimension), row: Vec::with_capacity(dimension), codes: Vec::new(), factors: Vec::new() }
+        Self { encoder: Encoder::new(dimension), row: Vec::with_capacity(dimension), codes: Halves::default(), factors: Vec::new() }
     }
 
     fn add(&mut self, vector: &[u8]) {
@@ -148,7 +148,7 @@ impl OpenSegment {
         let rows = u64::from(self.rows) * self.dimension.stride() as u64;
         let hash = u64::from(id_hash::bucket_count(self.rows)) * id_hash::BUCKET_BYTES as u64;
         let kept = [&self.ordinals, &self.id_offsets, &self.id_blocks, &self.payload_index, &self.payload_blocks, &self.payload_plain];
-        let codes = self.codes.as_ref().map_or(0, |open| (open.codes.len() + open.factors.len()) as u64);
+        let codes = self.codes.as_ref().map_or(0, |open| (open.codes.upper.len() + open.codes.lower.len() + open.factors.len()) as u64);
         rows + codes + hash + kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>() + self.checksums.len() as u64 * 4
     }
 
@@ -168,14 +168,18 @@ impl OpenSegment {
         }
         self.id_offsets.put_count(self.id_blocks.len());
         let stride = self.dimension.stride();
-        let mut table = Table { start: self.start, checksums: std::mem::take(&mut self.checksums), sections: Vec::with_capacity(10) };
+        let mut table = Table {
+            start: self.start,
+            checksums: std::mem::take(&mut self.checksums),
+            sections: Vec::with_capacity(SectionKind::ALL.len()),
+        };
         let len = u64::from(self.rows) * stride as u64;
         table.sections.push(Section { block_size: self.group_rows * stride as u32, offset: 0, len, first_checksum: 0 });
         // Before what single look-ups read, so that this stays close together at the end.
-        let (codes, factors) = self.codes.take().map(|open| (open.codes, open.factors)).unwrap_or_default();
-        table.put(output, &codes)?;
-        drop(codes);
-        table.put(output, &factors)?;
+        let (Halves { upper, lower }, factors) = self.codes.take().map(|open| (open.codes, open.factors)).unwrap_or_default();
+        for of_codes in [upper, factors, lower] {
+            table.put(output, &of_codes)?;
+        }
         table.put(output, &self.ordinals)?;
         table.put(output, &self.id_offsets)?;
         table.put(output, &self.id_blocks)?;

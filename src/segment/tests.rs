@@ -12,7 +12,7 @@ use crate::format::id_hash::{BUCKET_BYTES, Bucket};
 use crate::format::manifest::KillEntry;
 use crate::format::segment::SectionKind;
 use crate::io::bytes::f32s_as_bytes;
-use crate::kernel::Encoder;
+use crate::kernel::{Encoder, Halves, Rows};
 use crate::options::{ChecksumMode, ReadMode};
 use crate::sync::{Arc, Ordering};
 use crate::types::{Codes, Dimension, FileId};
@@ -318,14 +318,20 @@ fn codes_are_those_of_the_rows_wherever_pieces_end() {
         for mode in MODES {
             let segment = built.segment(1, mode).unwrap();
             assert!(segment.has_codes() && !built.segment(0, mode).unwrap().has_codes());
-            let stored = segment.codes(0..count as u32).unwrap();
+            let all = 0..count as u32;
+            let (upper, lower) = (segment.upper_codes(all.clone()).unwrap(), segment.lower_codes(all.clone()).unwrap());
+            let stored = segment.code_factors(all).unwrap();
             let mut encoder = Encoder::new(dimension);
-            for (at, row) in built.models[1].1.iter().enumerate() {
-                let mut code = Vec::new();
-                let factors = encoder.encode(&row.vector, &mut code);
-                assert!(stored.code(at) == code && stored.factors(at) == factors, "row {at} of {count}, dimension {dimension}");
+            for (at, row) in (0..).zip(&built.models[1].1) {
+                let mut code = Halves::default();
+                let factors = encoder.encode(&row.vector, &mut code).to_bytes();
+                for (stored, made) in [(&upper, &*code.upper), (&lower, &*code.lower), (&stored, &factors)] {
+                    assert_eq!(stored.pick(&[at]).row(0), made, "row {at} of {count}, dimension {dimension}");
+                }
             }
-            assert!(segment.codes(0..count as u32 + 1).is_err());
+            let beyond = 0..count as u32 + 1;
+            assert!(segment.upper_codes(beyond.clone()).is_err() && segment.lower_codes(beyond.clone()).is_err());
+            assert!(segment.code_factors(beyond).is_err());
             assert!(segment.verify().is_empty());
         }
     }

@@ -7,10 +7,10 @@ use crate::format::id_block::{Entries, IDS_PER_BLOCK, common_prefix};
 use crate::format::identity::IDENTITY_BYTES;
 use crate::format::kills::KillBlock;
 use crate::format::payload_block::split_first;
-use crate::format::segment::{FACTOR_BYTES, Section, SectionKind, id_blocks, u32_at};
+use crate::format::segment::{Section, SectionKind, id_blocks, u32_at};
 use crate::format::segment_file::KillPlace;
 use crate::format::{crc, id_hash, payload};
-use crate::kernel::Encoder;
+use crate::kernel::{Encoder, Halves, Rows};
 use crate::options::ChecksumMode;
 use crate::sync::Arc;
 
@@ -154,21 +154,24 @@ impl Segment {
             return Ok(());
         }
         let (dimension, step) = (self.dimension().get(), (PIECE_BYTES as usize / self.dimension().stride()).max(1));
-        let (mut encoder, mut code) = (Encoder::new(dimension), Vec::with_capacity(dimension));
+        let (mut encoder, mut code) = (Encoder::new(dimension), Halves::default());
         for first in (0..self.rows()).step_by(step) {
             let rows = first..first.saturating_add(step as u32).min(self.rows());
-            let (run, stored) = (self.row_run(rows.clone())?, self.codes(rows.clone())?);
-            let vector = self.vectors(first, &run)?;
-            for (at, row) in rows.enumerate() {
+            let run = self.row_run(rows.clone())?;
+            let (upper, lower) = (self.upper_codes(rows.clone())?, self.lower_codes(rows.clone())?);
+            let (stored, vector) = (self.code_factors(rows.clone())?, self.vectors(first, &run)?);
+            for row in rows {
                 code.clear();
-                let factors = encoder.encode(vector(row), &mut code);
-                if stored.code(at) != code {
-                    let start = u64::from(row) * dimension as u64;
-                    return Err(self.sections.damaged(SectionKind::Codes, start, "code that is not that of its row"));
-                }
-                if stored.factors(at).to_bytes() != factors.to_bytes() {
-                    let start = u64::from(row) * FACTOR_BYTES as u64;
-                    return Err(self.sections.damaged(SectionKind::CodeFactors, start, "factors that are not those of the row"));
+                let factors = encoder.encode(vector(row), &mut code).to_bytes();
+                let named = "code that is not that of its row";
+                for (kind, stored, made, what) in [
+                    (SectionKind::UpperCodes, &upper, &*code.upper, named),
+                    (SectionKind::LowerCodes, &lower, &*code.lower, named),
+                    (SectionKind::CodeFactors, &stored, &factors, "factors that are not those of the row"),
+                ] {
+                    if stored.pick(&[row]).row(0) != made {
+                        return Err(self.sections.damaged(kind, u64::from(row) * made.len() as u64, what));
+                    }
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::Dimension;
 pub enum Codes {
     /// Nothing.
     None,
-    /// A byte an element and 12 bytes a row, from which most rows are proven to be too far away.
+    /// A byte an element and 10 bytes a row, from which most rows are proven to be too far away; of most rows half of that is read.
     Int8,
 }
 

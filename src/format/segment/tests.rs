@@ -5,11 +5,11 @@ use crate::types::Dimension;
 
 /// A footer of 20 rows without payload and codes, and the length of its segment.
 fn sample() -> (SegmentFooter, u64) {
-    with_codes(0, 0)
+    with_codes([0; 3])
 }
 
-/// The same with codes and factors of some lengths.
-fn with_codes(codes: u64, factors: u64) -> (SegmentFooter, u64) {
+/// The same with upper codes, factors and lower codes of some lengths.
+fn with_codes([upper, factors, lower]: [u64; 3]) -> (SegmentFooter, u64) {
     let dimension = Dimension::new(3).unwrap();
     let mut footer = SegmentFooter {
         id: 7,
@@ -19,10 +19,10 @@ fn with_codes(codes: u64, factors: u64) -> (SegmentFooter, u64) {
         hash_seed: 11,
         checksums: 0,
         checksum_table_crc: 13,
-        sections: [Section::default(); 10],
+        sections: [Section::default(); 11],
         unknown: Vec::new(),
     };
-    let lengths = [240, codes, factors, 160, 12, 200, 192, 0, 0, 0];
+    let lengths = [240, upper, factors, lower, 160, 12, 200, 192, 0, 0, 0];
     let mut offset: u64 = 0;
     for (kind, len) in SectionKind::ALL.into_iter().zip(lengths).filter(|(_, len)| *len > 0) {
         let block_size = if kind == SectionKind::Rows { group_rows(dimension) * 12 } else { BLOCK_BYTES };
@@ -164,14 +164,21 @@ fn sections_that_do_not_fit_the_rows_are_refused() {
 
 #[test]
 fn codes_come_with_their_factors_and_fit_the_rows() {
-    let (good, len) = with_codes(60, 240);
+    let (good, len) = with_codes([40, 200, 40]);
     assert_eq!(SegmentFooter::decode(&good.encode(), len).unwrap(), good);
-    for (codes_len, factors_len, name) in
-        [(60, 0, "code factors"), (0, 240, "code factors"), (61, 240, "codes"), (59, 240, "codes"), (60, 241, "code factors")]
-    {
-        let (bad, len) = with_codes(codes_len, factors_len);
+    for (lengths, name) in [
+        ([40, 0, 40], "code factors"),
+        ([0, 200, 0], "code factors"),
+        ([41, 200, 41], "upper codes"),
+        ([39, 200, 40], "upper codes"),
+        ([40, 201, 40], "code factors"),
+        ([40, 200, 0], "lower codes"),
+        ([40, 200, 41], "lower codes"),
+        ([0, 0, 40], "lower codes"),
+    ] {
+        let (bad, len) = with_codes(lengths);
         let (error, _) = refused(&bad, len);
-        assert!(error.contains(&format!("'{name}'")) && error.contains("does not fit 20 rows"), "{codes_len} {factors_len}: {error}");
+        assert!(error.contains(&format!("'{name}'")) && error.contains("does not fit 20 rows"), "{lengths:?}: {error}");
     }
     // A reader that does not know them skips them: they are not marked as required.
     let mut bytes = good.encode();

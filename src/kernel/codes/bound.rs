@@ -4,9 +4,15 @@
 //! |⟨q, x⟩ − ⟨q̂, x̂⟩| ≤ ‖q̂‖r + ρ‖x‖, and ‖q − x‖ lies within r + ρ of ‖q̂ − x̂‖. Whatever is wrong beyond that (a row of unknown residual, an overflow)
 //! ends in an infinite bound or NaN, which no threshold is below.
 
-use super::encoder::{Factors, Planes};
+use super::{
+    encoder::{Factors, Plane},
+    rows::Picked,
+};
 use crate::{
-    kernel::bound::{U, first_not_above},
+    kernel::{
+        bound::{U, all_not_above},
+        tiles::Rows,
+    },
     types::Metric,
 };
 
@@ -34,16 +40,32 @@ pub(in crate::kernel) struct RowBounds {
 }
 
 impl RowBounds {
-    pub(super) fn set(&mut self, metric: Metric, factors: &[Factors], squares: &[i32]) {
-        self.scales.clear();
-        self.residuals.clear();
-        self.norms.clear();
-        self.scales.extend(factors.iter().map(|row| if metric == Metric::Cosine { row.scale / row.norm } else { row.scale }));
-        self.residuals.extend(factors.iter().map(|row| if metric == Metric::Cosine { row.residual / row.norm } else { row.residual }));
+    /// Rows of which factors are stored, one of which is the residual that counts; for L2, given the squares of codes, of which each counts so much.
+    pub(super) fn set(&mut self, metric: Metric, stored: Picked<'_>, residual: impl Fn(&Factors) -> f32, of_square: f32, squares: &[f32]) {
+        let Self { scales, residuals, norms } = self;
+        [&mut *scales, &mut *residuals, &mut *norms].into_iter().for_each(|column| column.resize(stored.count(), 0.0));
+        let columns = scales.iter_mut().zip(&mut *residuals).zip(&mut *norms);
+        let set = |((scale, of_residual), norm): ((&mut f32, &mut f32), &mut f32), factors: Factors| {
+            (*scale, *of_residual, *norm) = (factors.scale, residual(&factors), factors.norm);
+        };
+        if let Some(all) = stored.consecutive() {
+            columns.zip(all.as_chunks().0).for_each(|(row, bytes)| set(row, Factors::from_bytes(*bytes)));
+        } else {
+            let of_row = |at| stored.row(at).first_chunk().map_or(Factors::UNKNOWN, |bytes| Factors::from_bytes(*bytes));
+            columns.zip(0..).for_each(|(row, at)| set(row, of_row(at)));
+        }
         match metric {
-            Metric::Dot => self.norms.extend(factors.iter().map(|row| row.norm)),
-            Metric::Cosine => self.norms.resize(factors.len(), 1.0),
-            Metric::L2 => self.norms.extend(factors.iter().zip(squares).map(|(row, square)| *square as f32 * (row.scale * row.scale))),
+            Metric::Dot => {}
+            Metric::Cosine => {
+                for ((scale, residual), norm) in scales.iter_mut().zip(residuals).zip(norms) {
+                    (*scale, *residual, *norm) = (*scale / *norm, *residual / *norm, 1.0);
+                }
+            }
+            Metric::L2 => {
+                for ((scale, norm), square) in scales.iter().zip(norms).zip(squares) {
+                    *norm = (square * of_square) * (scale * scale);
+                }
+            }
         }
     }
 
@@ -53,8 +75,8 @@ impl RowBounds {
 }
 
 impl QueryBound {
-    pub(super) fn new(metric: Metric, planes: &Planes) -> Self {
-        let Planes { scale, norm, residual, .. } = planes;
+    pub(super) fn new(metric: Metric, plane: &Plane) -> Self {
+        let Plane { scale, norm, residual, .. } = plane;
         let up = |x: f64| (x * (1.0 + 24.0 * U)) as f32;
         let (of_residual, of_norm) = match metric {
             Metric::Dot => (up(norm * (1.0 + 16.0 * U)), up(residual + 16.0 * U * norm)),
@@ -64,14 +86,19 @@ impl QueryBound {
         Self { metric, scale: *scale, of_residual, of_norm }
     }
 
-    /// The first row, from one on, whose canonical score is not proven greater than a threshold. `products` is of the query's planes.
+    /// The same that says nothing of how far off products and norms are.
+    pub(super) fn without_residual(self) -> Self {
+        Self { of_norm: 0.0, ..self }
+    }
+
+    /// The rows whose canonical scores are not proven greater than a threshold. `products` is of the query's planes.
     #[inline(always)]
-    pub(in crate::kernel) fn first_within(&self, threshold: f32, products: &[f32], rows: &RowBounds, from: usize) -> Option<usize> {
+    pub(in crate::kernel) fn all_within(&self, threshold: f32, products: &[f32], rows: &RowBounds, found: &mut Vec<u32>) {
         let columns = [products, &rows.scales, &rows.residuals, &rows.norms];
         match self.metric {
-            Metric::L2 => first_not_above(threshold, columns, from, |[product, row @ ..]| self.l2(product, row).0),
-            Metric::Dot => first_not_above(threshold, columns, from, |[product, row @ ..]| self.product(0.0, product, row).0),
-            Metric::Cosine => first_not_above(threshold, columns, from, |[product, row @ ..]| self.product(1.0, product, row).0),
+            Metric::L2 => all_not_above(threshold, columns, found, |[product, row @ ..]| self.l2(product, row).0),
+            Metric::Dot => all_not_above(threshold, columns, found, |[product, row @ ..]| self.product(0.0, product, row).0),
+            Metric::Cosine => all_not_above(threshold, columns, found, |[product, row @ ..]| self.product(1.0, product, row).0),
         }
     }
 

@@ -6,7 +6,42 @@ pub(super) const GREATEST: f32 = 127.0;
 /// The greatest elements of rotated vectors that have a code, 2⁻⁵⁰ to 2⁵⁰: products of two scales, and squares of norms, are ordinary numbers.
 const ORDINARY: std::ops::RangeInclusive<f32> = f32::from_bits((127 - 50) << 23)..=f32::from_bits((127 + 50) << 23);
 
-/// What stands beside a row's code.
+/// What is added to an element of a row's code, so that it is a byte without a sign, of which a half has four bits.
+pub(super) const ADDED: u8 = 128;
+/// What an upper half with zeros below stands for, less that half: in the middle between what the lower may make of it, less what was added.
+const MIDDLE: f32 = 7.5 - 128.0;
+
+/// Codes of rows, two elements in a byte, the first in its lower half; after an odd number of them, zeros.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Halves {
+    /// The upper four bits of each element.
+    pub(crate) upper: Vec<u8>,
+    /// The lower four.
+    pub(crate) lower: Vec<u8>,
+}
+
+impl Halves {
+    /// Bytes of either half of the code of a row.
+    #[must_use]
+    pub(crate) const fn row_bytes(dimension: usize) -> usize {
+        dimension.div_ceil(2)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.upper.clear();
+        self.lower.clear();
+    }
+
+    /// Adds the bytes of one row.
+    #[inline(always)]
+    pub(super) fn push(&mut self, elements: &[u8]) {
+        let pairs = elements.chunks(2).map(|pair| [pair.first(), pair.get(1)].map(|element| element.copied().unwrap_or(0)));
+        self.upper.extend(pairs.clone().map(|[first, second]| first >> 4 | second & 0xF0));
+        self.lower.extend(pairs.map(|[first, second]| first & 0xF | second << 4));
+    }
+}
+
+/// What stands beside a row's code. All but the norm are numbers of which only the upper 16 bits are not zero (bfloat16).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Factors {
     /// What an element of the code counts.
@@ -15,30 +50,39 @@ pub(crate) struct Factors {
     pub(crate) norm: f32,
     /// At least the distance between the rotated row and its code times the scale; infinite if nothing is known of it.
     pub(crate) residual: f32,
+    /// The same of the upper half of the code, in the middle between what the lower may make of it.
+    pub(crate) upper_residual: f32,
 }
 
 impl Factors {
-    pub(crate) const UNKNOWN: Self = Self { scale: 0.0, norm: 0.0, residual: f32::INFINITY };
+    pub(crate) const UNKNOWN: Self = Self { scale: 0.0, norm: 0.0, residual: f32::INFINITY, upper_residual: f32::INFINITY };
 
-    pub(crate) fn to_bytes(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
-        for (to, from) in bytes.as_chunks_mut().0.iter_mut().zip([self.scale, self.norm, self.residual]) {
-            *to = from.to_le_bytes();
-        }
-        bytes
+    pub(crate) fn to_bytes(self) -> [u8; 10] {
+        let [a, b, c, d] = self.norm.to_le_bytes();
+        let short = |number: f32| (number.to_bits() >> 16) as u16;
+        let [[e, f], [g, h], [i, j]] = [self.scale, self.residual, self.upper_residual].map(|number| short(number).to_le_bytes());
+        [a, b, c, d, e, f, g, h, i, j]
     }
 
-    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> Self {
-        let [scale, norm, residual] = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(f32::from_le_bytes);
-        Self { scale, norm, residual }
+    #[inline]
+    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h, i, j]: [u8; 10]) -> Self {
+        let [scale, residual, upper_residual] = [[e, f], [g, h], [i, j]].map(|[low, high]| f32::from_le_bytes([0, 0, low, high]));
+        Self { scale, norm: f32::from_le_bytes([a, b, c, d]), residual, upper_residual }
     }
 }
 
-/// Makes int8 codes of rows: rotated, divided by a 127th of the greatest element, rounded. The same on every machine.
+/// The least number of 16 bits that is not below another one, which is positive and finite.
+fn up_to_16_bits(number: f32) -> f32 {
+    f32::from_bits((number.to_bits() + 0xFFFF) & 0xFFFF_0000)
+}
+
+/// Makes int8 codes of rows: rotated, divided by about a 127th of the greatest element, rounded. The same on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoder {
     rotation: Rotation,
     rotated: Vec<f32>,
+    /// The elements of the last code.
+    elements: Vec<u8>,
     instructions: InstructionSet,
 }
 
@@ -49,11 +93,16 @@ impl Encoder {
     }
 
     pub(super) fn with_instructions(dimension: usize, instructions: InstructionSet) -> Self {
-        Self { rotation: Rotation::new(dimension), rotated: Vec::with_capacity(dimension), instructions }
+        Self {
+            rotation: Rotation::new(dimension),
+            rotated: Vec::with_capacity(dimension),
+            elements: Vec::with_capacity(dimension),
+            instructions,
+        }
     }
 
-    /// Appends the code of a row, a byte an element. O(d log d).
-    pub(crate) fn encode(&mut self, row: &[f32], codes: &mut Vec<u8>) -> Factors {
+    /// Appends the code of a row. O(d log d).
+    pub(crate) fn encode(&mut self, row: &[f32], codes: &mut Halves) -> Factors {
         self.instructions.encode(self, row, codes)
     }
 
@@ -78,33 +127,27 @@ impl Encoder {
         ORDINARY.contains(&greatest).then_some(Rotated { norm, greatest, error })
     }
 
-    /// A query as the sum of planes of elements from −64 to 64, each counting 129 times as much as the next; `None` if it has none.
-    pub(super) fn planes(&mut self, query: &[f32], planes: usize, is_normalised: bool) -> Option<Planes> {
+    /// A query, rounded to whole numbers of at most `most`, which is 127 or less; `None` if it has none.
+    pub(super) fn plane(&mut self, query: &[f32], most: f32, is_normalised: bool) -> Option<Plane> {
         let Rotated { greatest, error, .. } = self.rotate(query, is_normalised)?;
-        let levels = if planes == 1 { PLANE } else { PLANE * STEP + PLANE };
-        let scale = greatest / levels as f32;
-        let inverse = levels as f32 / greatest;
+        let (scale, inverse) = (greatest / most, most / greatest);
         let (mut square, mut distance) = (0.0, 0.0);
-        let mut of_planes = vec![Vec::with_capacity(query.len()); planes];
+        let mut elements = Vec::with_capacity(query.len());
         for element in &self.rotated {
-            let number = ((element * inverse).round_ties_even() as i32).clamp(-levels, levels);
+            let number = (element * inverse).round_ties_even().clamp(-most, most);
             let value = f64::from(number) * f64::from(scale);
             square += value * value;
             distance += (f64::from(*element) - value).powi(2);
-            // Both parts lie within −64 and 64.
-            let high = (number + PLANE).div_euclid(STEP);
-            let parts = if planes == 1 { [number, 0] } else { [high, number - STEP * high] };
-            of_planes.iter_mut().zip(parts).for_each(|(plane, part)| plane.push(part as i8 as u8));
+            elements.push(number as i8 as u8);
         }
         let up = 1.0 + 1e-9;
-        Some(Planes { planes: of_planes, scale, norm: square.sqrt() * up, residual: distance.sqrt() * up + error })
+        Some(Plane { elements, scale, norm: square.sqrt() * up, residual: distance.sqrt() * up + error })
     }
 }
 
-/// The greatest element of a plane.
-pub(super) const PLANE: i32 = 64;
-/// How much more an element of the first plane counts than one of the second.
-pub(super) const STEP: i32 = 2 * PLANE + 1;
+/// The greatest element of a plane that is multiplied with halves of codes, and with whole ones.
+pub(super) const HALF_PLANE: f32 = 127.0;
+pub(super) const WHOLE_PLANE: f32 = 64.0;
 
 struct Rotated {
     norm: f64,
@@ -113,37 +156,53 @@ struct Rotated {
 }
 
 /// A quantised query.
-pub(super) struct Planes {
-    pub(super) planes: Vec<Vec<u8>>,
+#[derive(Clone)]
+pub(super) struct Plane {
+    pub(super) elements: Vec<u8>,
+    /// What an element counts.
     pub(super) scale: f32,
-    /// At least that of what the planes stand for, and hardly more.
+    /// At least that of what the elements stand for, and hardly more.
     pub(super) norm: f64,
-    /// At least the distance between the rotated query and what the planes stand for.
+    /// At least the distance between the rotated query and what the elements stand for.
     pub(super) residual: f64,
+}
+
+impl Plane {
+    /// The same, of which an element counts half as much, for products of twice as many.
+    pub(super) fn halved(&self) -> Self {
+        Self { scale: self.scale / 2.0, ..self.clone() }
+    }
 }
 
 /// The body of [`Encoder::encode`].
 #[inline(always)]
-pub(in crate::kernel) fn encode(encoder: &mut Encoder, row: &[f32], codes: &mut Vec<u8>) -> Factors {
-    let start = codes.len();
-    codes.resize(start + row.len(), 0);
-    let Some(Rotated { norm, greatest, error }) = encoder.rotate(row, false) else { return Factors::UNKNOWN };
-    let (scale, inverse) = (greatest / GREATEST, GREATEST / greatest);
-    let code = codes.get_mut(start..).unwrap_or_default();
+pub(in crate::kernel) fn encode(encoder: &mut Encoder, row: &[f32], codes: &mut Halves) -> Factors {
+    encoder.elements.clear();
+    encoder.elements.resize(row.len(), 0);
+    let Some(Rotated { norm, greatest, error }) = encoder.rotate(row, false) else {
+        codes.push(&encoder.elements);
+        return Factors::UNKNOWN;
+    };
+    let scale = up_to_16_bits(greatest / GREATEST);
+    let inverse = scale.recip();
     let scales = Lanes::padded(&[scale; Lanes::COUNT]);
-    let mut square = Lanes::ZERO;
-    for (code, elements) in code.chunks_mut(Lanes::COUNT).zip(encoder.rotated.chunks(Lanes::COUNT)) {
-        let mut numbers = [0.0; Lanes::COUNT];
-        for ((code, element), number) in code.iter_mut().zip(elements).zip(&mut numbers) {
+    let (mut square, mut upper_square) = (Lanes::ZERO, Lanes::ZERO);
+    for (code, elements) in encoder.elements.chunks_mut(Lanes::COUNT).zip(encoder.rotated.chunks(Lanes::COUNT)) {
+        let (mut numbers, mut middles) = ([0.0; Lanes::COUNT], [0.0; Lanes::COUNT]);
+        for (((code, element), number), middle) in code.iter_mut().zip(elements).zip(&mut numbers).zip(&mut middles) {
             *number = (element * inverse).round_ties_even().clamp(-GREATEST, GREATEST);
-            *code = *number as i8 as u8;
+            *code = ADDED.wrapping_add_signed(*number as i8);
+            *middle = f32::from(*code & 0xF0) + MIDDLE;
         }
-        let distance = Lanes::padded(elements) - Lanes::padded(&numbers) * scales;
+        let elements = Lanes::padded(elements);
+        let (distance, upper_distance) = (elements - Lanes::padded(&numbers) * scales, elements - Lanes::padded(&middles) * scales);
         square = square + distance * distance;
+        upper_square = upper_square + upper_distance * upper_distance;
     }
+    codes.push(&encoder.elements);
     // Rounded up by more than all roundings since.
-    let residual = (square.reduce().sqrt() + error) * (1.0 + 1e-6);
-    Factors { scale, norm: norm as f32, residual: residual as f32 }
+    let residual = |square: Lanes| up_to_16_bits(((square.reduce().sqrt() + error) * (1.0 + 1e-6)) as f32);
+    Factors { scale, norm: norm as f32, residual: residual(square), upper_residual: residual(upper_square) }
 }
 
 /// The sum of the squares.

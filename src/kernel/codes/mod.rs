@@ -1,20 +1,22 @@
-//! Int8 codes of rows, and what they prove: a quarter of the bytes tells which rows cannot be among the nearest.
+//! Int8 codes of rows, and what they prove: an eighth of the bytes tells of most rows that they cannot be among the nearest, a quarter of nearly all others.
 //!
-//! An [`Encoder`] rotates a row (`rotation`), divides it by a scale and rounds, and says how far off that is at most. A [`CodeSieve`]
-//! quantises queries alike, multiplies codes exactly (`blocks`), and tells between which numbers each canonical score lies (`bound`).
+//! An [`Encoder`] rotates a row (`rotation`), divides it by a scale and rounds, and says how far off that is at most, for the whole code and for the upper
+//! four bits of its elements, which stand apart. A [`CodeSieve`] quantises queries alike, multiplies halves of codes exactly (`blocks`), and tells between
+//! which numbers each canonical score lies (`bound`).
 
 mod blocks;
 mod bound;
 mod encoder;
 mod rotation;
+mod rows;
 mod sieve;
 
-pub(super) use blocks::squares;
 pub(super) use bound::{QueryBound, RowBounds};
 pub(super) use encoder::encode;
-pub(crate) use encoder::{Encoder, Factors};
-pub(super) use sieve::products;
+pub(crate) use encoder::{Encoder, Factors, Halves};
+pub(crate) use rows::{Pairs, Picked};
 pub(crate) use sieve::{CodeSieve, CodeSums};
+pub(super) use sieve::{refined_products, squares, upper_products, upper_squares, whole_products};
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 use std::arch::x86_64::{
-    __m128, __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm256_abs_epi8, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_hadd_epi32, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_maskload_ps,
-    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sub_ps, _mm256_xor_si256,
+    __m128, __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_extractf128_ps, _mm256_extracti128_si256,
+    _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_maskload_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi16,
+    _mm256_srli_epi16, _mm256_sub_ps,
 };
 
-use super::{CODES_AHEAD, Int8, Simd};
-use crate::kernel::tiles::Tile;
+use super::{Bytes, Simd};
 
 /// AVX2 and FMA.
 pub(in crate::kernel) struct Avx2;
@@ -82,17 +82,14 @@ impl Simd for Avx2 {
 
 const BYTES: usize = 32;
 
-impl Tile for Avx2 {
-    type Element = u8;
+impl Bytes for Avx2 {
     type Chunk = [u8; BYTES];
     type Register = __m256i;
     type Sum = __m256i;
-    type Total = i32;
-    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
-    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
-        code.as_chunks()
+    fn chunks(bytes: &[u8]) -> (&[Self::Chunk], &[u8]) {
+        bytes.as_chunks()
     }
 
     #[inline(always)]
@@ -102,28 +99,49 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    fn load_query(chunk: &Self::Chunk) -> Self::Register {
+    fn load(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
         unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn load_row(chunk: &Self::Chunk) -> Self::Register {
-        // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm256_xor_si256(Self::load_query(chunk), _mm256_set1_epi8(i8::MIN)) }
-    }
-
-    #[inline(always)]
-    fn load_row_rest(rest: &[u8]) -> Self::Register {
+    fn load_rest(rest: &[u8]) -> Self::Register {
         let mut chunk = [0; BYTES];
         chunk.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        Self::load_row(&chunk)
+        <Self as Bytes>::load(&chunk)
     }
 
     #[inline(always)]
-    fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
+    fn low(bytes: Self::Register) -> Self::Register {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(row, query), _mm256_set1_epi16(1))) }
+        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
+    }
+
+    #[inline(always)]
+    fn high(bytes: Self::Register) -> Self::Register {
+        // SAFETY: as above.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)) }
+    }
+
+    #[inline(always)]
+    fn join(upper: Self::Register, lower: Self::Register) -> Self::Register {
+        // SAFETY: as above.
+        unsafe { _mm256_or_si256(_mm256_slli_epi16::<4>(upper), lower) }
+    }
+
+    #[inline(always)]
+    fn add(sum: Self::Sum, unsigned: Self::Register, signed: Self::Register) -> Self::Sum {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1))) }
+    }
+
+    #[inline(always)]
+    fn add_both(sum: Self::Sum, [a, b]: [Self::Register; 2], [c, d]: [Self::Register; 2]) -> Self::Sum {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, c), _mm256_maddubs_epi16(b, d));
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
     }
 
     #[inline(always)]
@@ -136,14 +154,5 @@ impl Tile for Avx2 {
             _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
         }
         totals
-    }
-}
-
-impl Int8 for Avx2 {
-    #[inline(always)]
-    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
-        // SAFETY: the caller has the features; no memory is touched.
-        let size = unsafe { _mm256_abs_epi8(_mm256_xor_si256(row, _mm256_set1_epi8(i8::MIN))) };
-        <Self as Tile>::add(sum, size, size)
     }
 }

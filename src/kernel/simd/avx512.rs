@@ -1,13 +1,13 @@
 use std::arch::x86_64::{
-    __m512, __m512i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm512_abs_epi8, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_castps512_ps128, _mm512_castsi512_si128, _mm512_extractf32x4_ps, _mm512_extracti32x4_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8,
-    _mm512_set1_epi16, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_ps, _mm512_sub_ps, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpackhi_ps, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_unpacklo_ps, _mm512_xor_si512,
+    __m512, __m512i, _mm_add_epi32, _mm_add_ps, _mm_storeu_ps, _mm_storeu_si128, _mm512_add_epi16, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_and_si512, _mm512_castps512_ps128, _mm512_castsi512_si128, _mm512_extractf32x4_ps, _mm512_extracti32x4_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_ps, _mm512_slli_epi16,
+    _mm512_srli_epi16, _mm512_sub_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpackhi_ps, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_unpacklo_ps,
 };
 
-use super::{CODES_AHEAD, Int8, Simd};
-use crate::kernel::tiles::Tile;
+use super::{Bytes, Simd};
 
 /// AVX-512 F and BW.
 pub(in crate::kernel) struct Avx512;
@@ -82,17 +82,14 @@ impl Simd for Avx512 {
 
 const BYTES: usize = 64;
 
-impl Tile for Avx512 {
-    type Element = u8;
+impl Bytes for Avx512 {
     type Chunk = [u8; BYTES];
     type Register = __m512i;
     type Sum = __m512i;
-    type Total = i32;
-    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
-    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
-        code.as_chunks()
+    fn chunks(bytes: &[u8]) -> (&[Self::Chunk], &[u8]) {
+        bytes.as_chunks()
     }
 
     #[inline(always)]
@@ -102,28 +99,49 @@ impl Tile for Avx512 {
     }
 
     #[inline(always)]
-    fn load_query(chunk: &Self::Chunk) -> Self::Register {
+    fn load(chunk: &Self::Chunk) -> Self::Register {
         // SAFETY: the caller has the features; a chunk is as long as a register, and the load needs no alignment.
         unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn load_row(chunk: &Self::Chunk) -> Self::Register {
-        // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm512_xor_si512(Self::load_query(chunk), _mm512_set1_epi8(i8::MIN)) }
-    }
-
-    #[inline(always)]
-    fn load_row_rest(rest: &[u8]) -> Self::Register {
+    fn load_rest(rest: &[u8]) -> Self::Register {
         let mask = (1u64 << rest.len().min(BYTES - 1)) - 1;
         // SAFETY: the caller has the features; bytes that the mask leaves out, which are all from the rest's end on, are not read from memory.
-        unsafe { _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast()), _mm512_set1_epi8(i8::MIN)) }
+        unsafe { _mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
+    fn low(bytes: Self::Register) -> Self::Register {
         // SAFETY: the caller has the features; no memory is touched.
-        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(row, query), _mm512_set1_epi16(1))) }
+        unsafe { _mm512_and_si512(bytes, _mm512_set1_epi8(15)) }
+    }
+
+    #[inline(always)]
+    fn high(bytes: Self::Register) -> Self::Register {
+        // SAFETY: as above.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)) }
+    }
+
+    #[inline(always)]
+    fn join(upper: Self::Register, lower: Self::Register) -> Self::Register {
+        // SAFETY: as above.
+        unsafe { _mm512_or_si512(_mm512_slli_epi16::<4>(upper), lower) }
+    }
+
+    #[inline(always)]
+    fn add(sum: Self::Sum, unsigned: Self::Register, signed: Self::Register) -> Self::Sum {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(unsigned, signed), _mm512_set1_epi16(1))) }
+    }
+
+    #[inline(always)]
+    fn add_both(sum: Self::Sum, [a, b]: [Self::Register; 2], [c, d]: [Self::Register; 2]) -> Self::Sum {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm512_add_epi16(_mm512_maddubs_epi16(a, c), _mm512_maddubs_epi16(b, d));
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
     }
 
     #[inline(always)]
@@ -142,14 +160,5 @@ impl Tile for Avx512 {
             _mm_storeu_si128(totals.as_mut_ptr().cast(), _mm_add_epi32(halves.0, halves.1));
         }
         totals
-    }
-}
-
-impl Int8 for Avx512 {
-    #[inline(always)]
-    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
-        // SAFETY: the caller has the features; no memory is touched.
-        let size = unsafe { _mm512_abs_epi8(_mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN))) };
-        <Self as Tile>::add(sum, size, size)
     }
 }

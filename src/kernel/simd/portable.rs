@@ -1,5 +1,4 @@
-use super::{CODES_AHEAD, Int8, Simd};
-use crate::kernel::tiles::Tile;
+use super::{Bytes, Simd};
 
 /// Arrays that the compiler's vectoriser takes for registers; for any processor.
 pub(in crate::kernel) struct Portable;
@@ -67,17 +66,14 @@ impl Simd for Portable {
 /// As many as eight f32 have.
 const BYTES: usize = 32;
 
-impl Tile for Portable {
-    type Element = u8;
+impl Bytes for Portable {
     type Chunk = [u8; BYTES];
-    type Register = [i16; BYTES];
+    type Register = [u8; BYTES];
     type Sum = [i32; BYTES / 2];
-    type Total = i32;
-    const AHEAD: usize = CODES_AHEAD;
 
     #[inline(always)]
-    fn chunks(code: &[u8]) -> (&[Self::Chunk], &[u8]) {
-        code.as_chunks()
+    fn chunks(bytes: &[u8]) -> (&[Self::Chunk], &[u8]) {
+        bytes.as_chunks()
     }
 
     #[inline(always)]
@@ -86,41 +82,52 @@ impl Tile for Portable {
     }
 
     #[inline(always)]
-    fn load_query(chunk: &Self::Chunk) -> Self::Register {
-        chunk.map(|byte| i16::from(byte as i8))
+    fn load(chunk: &Self::Chunk) -> Self::Register {
+        *chunk
     }
 
     #[inline(always)]
-    fn load_row(chunk: &Self::Chunk) -> Self::Register {
-        chunk.map(|byte| i16::from(byte ^ 128))
-    }
-
-    #[inline(always)]
-    fn load_row_rest(rest: &[u8]) -> Self::Register {
+    fn load_rest(rest: &[u8]) -> Self::Register {
         let mut chunk = [0; BYTES];
         chunk.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        Self::load_row(&chunk)
+        chunk
     }
 
     #[inline(always)]
-    fn add(mut sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum {
-        let pairs = query.as_chunks::<2>().0.iter().zip(row.as_chunks::<2>().0);
-        for (sum, ([a, b], [c, d])) in sum.iter_mut().zip(pairs) {
-            *sum += i32::from(*a) * i32::from(*c) + i32::from(*b) * i32::from(*d);
+    fn low(bytes: Self::Register) -> Self::Register {
+        bytes.map(|byte| byte & 15)
+    }
+
+    #[inline(always)]
+    fn high(bytes: Self::Register) -> Self::Register {
+        bytes.map(|byte| byte >> 4)
+    }
+
+    #[inline(always)]
+    fn join(mut upper: Self::Register, lower: Self::Register) -> Self::Register {
+        for (upper, lower) in upper.iter_mut().zip(lower) {
+            *upper = *upper << 4 | lower;
+        }
+        upper
+    }
+
+    #[inline(always)]
+    fn add(mut sum: Self::Sum, unsigned: Self::Register, signed: Self::Register) -> Self::Sum {
+        let pairs = unsigned.as_chunks::<2>().0.iter().zip(signed.as_chunks::<2>().0);
+        for (sum, (unsigned, signed)) in sum.iter_mut().zip(pairs) {
+            let ([a, b], [c, d]) = (unsigned.map(i16::from), signed.map(|byte| i16::from(byte as i8)));
+            *sum += i32::from(a) * i32::from(c) + i32::from(b) * i32::from(d);
         }
         sum
     }
 
     #[inline(always)]
+    fn add_both(sum: Self::Sum, [a, b]: [Self::Register; 2], [c, d]: [Self::Register; 2]) -> Self::Sum {
+        <Self as Bytes>::add(<Self as Bytes>::add(sum, a, c), b, d)
+    }
+
+    #[inline(always)]
     fn totals(sums: [Self::Sum; 4]) -> [i32; 4] {
         sums.map(|lanes| lanes.iter().sum())
-    }
-}
-
-impl Int8 for Portable {
-    #[inline(always)]
-    fn add_squares(sum: Self::Sum, row: Self::Register) -> Self::Sum {
-        let element = row.map(|element| element - 128);
-        <Self as Tile>::add(sum, element, element)
     }
 }
