@@ -166,6 +166,34 @@ fn search_answers_in_the_documented_shape() {
     assert_eq!(one, "{\"query\":0,\"hits\":[{\"id\":\"a\",\"distance\":0.0}]}\n");
     let text = bench.ok(&["search", "db", "c", "--id", "b", "-k", "9"]);
     assert!(text.contains("two") && text.contains("rank"), "{text}");
+    let approximate = bench.ok(&["search", "db", "c", "--id", "a", "-k", "2", "--approximate", "2", "--json"]);
+    assert_eq!(approximate, by_id, "nothing here has a code");
+}
+
+#[test]
+fn recall_compares_approximate_answers_with_exact_ones() {
+    let bench = Bench::with_records();
+    let told = bench.ok(&["recall", "db", "c", "-k", "1", "--approximate", "1,5", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["k"], &told["queries"]), (&1.into(), &3.into()));
+    let tried = told["approximate"].as_array().unwrap();
+    assert_eq!(tried.iter().map(|tried| tried["scored"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 5]);
+    assert!(tried.iter().all(|tried| tried["recall"] == 1.0 && tried["complete"] == 1.0), "no record here has a code: {told}");
+    // Rows of which four bits tell little: two of a cluster of many.
+    let rows: Vec<f32> = (0..400 * 8).map(|at| 100.0 + f32::from((at * 7919 % 1009) as u16) / 500.0).collect();
+    let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
+    bench.write("near.npy", &npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (400, 8), }", &bytes));
+    bench.ok(&["create", "db", "near", "--dim", "8", "--metric", "l2", "--codes", "int8"]);
+    bench.ok(&["import", "db", "near", "--vectors", "near.npy"]);
+    let told = bench.ok(&["recall", "db", "near", "--sample", "20", "-k", "5", "--approximate", "5,400", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let recall = |at: usize| told["approximate"][at]["recall"].as_f64().unwrap();
+    assert!(recall(0) < 0.9 && recall(1) == 1.0 && told["queries"] == 20, "{told}");
+    let text = bench.ok(&["recall", "db", "near", "--sample", "3"]);
+    assert!(text.contains("3 queries, k = 10") && text.contains("approximate, 200 scored"), "{text}");
+    bench.ok(&["create", "db", "empty", "--dim", "8", "--metric", "l2"]);
+    let refused = bench.run(&["recall", "db", "empty"]);
+    assert!(refused.code == 1 && refused.err.contains("recall needs two or more"), "{}", refused.err);
 }
 
 #[test]
@@ -626,7 +654,7 @@ fn help_goes_to_standard_output() {
     let bench = Bench::new();
     assert!(bench.ok(&["--help"]).contains("import"));
     assert!(bench.ok(&["import", "--help"]).contains("--records"));
-    for command in ["import", "search", "export", "repair"] {
+    for command in ["import", "search", "recall", "export", "repair"] {
         let help = bench.ok(&[command, "-h"]);
         assert!(help.contains(&format!("Examples:\n  varvite {command} db ")), "{help}");
     }

@@ -24,7 +24,7 @@ mod output;
 mod progress;
 mod text;
 
-use commands::{collections, export, import, maintain, records, search};
+use commands::{collections, export, import, maintain, recall, records, search};
 use failure::{Failure, Outcome};
 
 /// A database of embeddings in one directory: durable, bit-exact, searched exactly.
@@ -50,6 +50,7 @@ enum Command {
     Get(records::Get),
     Scan(records::Scan),
     Search(search::Search),
+    Recall(recall::Recall),
     Delete(records::Delete),
     Purge(records::Purge),
     Stats(maintain::Stats),
@@ -69,7 +70,7 @@ impl Command {
         match self {
             Self::Create(_) | Self::Drop(_) | Self::Rename(_) | Self::Put(_) | Self::Import(_) | Self::Export(_) => true,
             Self::Delete(_) | Self::Purge(_) | Self::Repair(_) | Self::Compact(_) | Self::Checkpoint(_) => true,
-            Self::List(_) | Self::Get(_) | Self::Scan(_) | Self::Search(_) | Self::Stats(_) | Self::Verify(_) => false,
+            Self::List(_) | Self::Get(_) | Self::Scan(_) | Self::Search(_) | Self::Recall(_) | Self::Stats(_) | Self::Verify(_) => false,
             Self::Dump(_) | Self::Demo(_) | Self::DemoWriter(_) => false,
         }
     }
@@ -86,6 +87,7 @@ impl Command {
             Self::Get(command) => command.run(out),
             Self::Scan(command) => command.run(out),
             Self::Search(command) => command.run(out),
+            Self::Recall(command) => command.run(out),
             Self::Delete(command) => command.run(out),
             Self::Purge(command) => command.run(out),
             Self::Stats(command) => command.run(out),

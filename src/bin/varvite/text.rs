@@ -41,12 +41,13 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A number of things: "1 record", "2,000 records".
 pub(crate) fn counted(number: u64, thing: &str) -> String {
-    let ending = match (number, thing.ends_with("ch")) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
+    let things = match (number, thing.strip_suffix('y')) {
+        (1, _) => thing.to_owned(),
+        (_, Some(start)) => format!("{start}ies"),
+        _ if thing.ends_with("ch") => format!("{thing}es"),
+        _ => format!("{thing}s"),
     };
-    format!("{} {thing}{ending}", grouped(number))
+    format!("{} {things}", grouped(number))
 }
 
 /// A distance; very large and very small ones with an exponent.
@@ -77,6 +78,7 @@ mod tests {
     #[test]
     fn one_is_not_many() {
         assert_eq!([0, 1, 2000].map(|number| counted(number, "record")), ["0 records", "1 record", "2,000 records"]);
+        assert_eq!([1, 2].map(|number| counted(number, "query")), ["1 query", "2 queries"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) mod collections;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod maintain;
+pub(crate) mod recall;
 pub(crate) mod records;
 pub(crate) mod search;
 

@@ -23,7 +23,7 @@ use crate::{
 /// Queries that are answered together: enough to share each row that is read, few enough to see answers soon.
 const QUERIES_AT_ONCE: usize = 64;
 
-/// Find the nearest records, exactly
+/// Find the nearest records, exactly unless you ask otherwise
 ///
 /// Distances ascend: l2 is the squared Euclidean distance, cosine is 1 − cos, dot is the negated inner product.
 #[derive(Args)]
@@ -50,6 +50,9 @@ pub(crate) struct Search {
     /// Only records at most this far away
     #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
     within: Option<f32>,
+    /// Compare only four bits an element, and score this many of the records that come first by them: faster, and may miss some; `recall` tells how many
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=65_536))]
+    approximate: Option<usize>,
     /// Threads that share the work
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=1024))]
     threads: usize,
@@ -175,6 +178,9 @@ impl Answers<'_> {
         let mut search = varvite::Search::nearest(self.search.k).threads(self.search.threads);
         if let Some(distance) = self.search.within {
             search = search.within(distance);
+        }
+        if let Some(scored) = self.search.approximate {
+            search = search.approximate(scored);
         }
         let (answers, explanation) = self.collection.explain(&search, queries)?;
         if self.search.explain {
