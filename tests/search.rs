@@ -196,9 +196,12 @@ fn every_kind_of_data_gives_the_list_of_a_full_sort() {
                 assert_eq!(bits(hits), expected(&sorted[1], 10, |_, _| true), "{context}, {instructions:?}");
             }
             // An approximate search that scores all is none.
-            let all = Search::nearest(10).approximate(model.len()).threads(2);
-            for (hits, sorted) in docs.search_by(&all, &queries).unwrap().into_iter().zip(&sorted) {
-                assert_eq!(bits(hits), expected(sorted, 10, |_, _| true), "{context}, approximate");
+            let all = Search::nearest(10).approximate(model.len());
+            for (number, (query, sorted)) in queries.chunks(dimension).zip(&sorted).enumerate() {
+                for search in [all.clone(), all.clone().threads(2), Search::nearest(10).threads(3)] {
+                    let hits = docs.search_by(&search, query).unwrap().remove(0);
+                    assert_eq!(bits(hits), expected(sorted, 10, |_, _| true), "{context}, {search:?}, query {number}");
+                }
             }
             limits(&docs, &queries, &sorted, &model, &context);
         }
@@ -237,6 +240,20 @@ fn approximate_searches_find_most_and_all_the_same() {
         let farthest = hits[0][4].distance;
         assert_eq!(docs.search_by(&search.clone().within(farthest), &queries[..256]).unwrap()[0], hits[0][..5]);
         assert_eq!(docs.search_by(&search.clone().codes(false), &queries).unwrap(), exact, "without codes it is exact");
+        // A query without a code is compared exactly, and those asked with it are not.
+        let zeros = [&queries[..512], &[0.0; 256], &queries[512..]].concat();
+        let beside = docs.search_by(&search, &zeros).unwrap();
+        assert_eq!(beside[2], docs.search_by(&Search::nearest(10), &[0.0; 256]).unwrap()[0]);
+        assert_eq!([&beside[..2], &beside[3..]].concat(), hits);
+        // Rows of which codes say nothing take nobody's place: they are compared exactly.
+        let zero = [0.0; 256];
+        let nothing: Vec<String> = (0..100).map(|number| format!("zero-{number}")).collect();
+        docs.bulk_load(nothing.iter().map(|id| (id, Fields::vector(&zero))), DuplicatePolicy::Refuse).unwrap();
+        let (beside, explained) = docs.explain(&search, &queries).unwrap();
+        let exact = docs.search_by(&Search::nearest(10), &queries).unwrap();
+        assert_eq!((explained.rows, explained.coded), (24_100, 24_000), "{explained:?}");
+        let found = beside.iter().zip(&exact).map(|(hits, exact)| exact.iter().filter(|hit| hits.contains(hit)).count()).sum::<usize>();
+        assert!(found >= 85, "{metric}: {found} of 90 beside zeros");
     }
 }
 

@@ -79,16 +79,20 @@ pub(super) trait Tile {
 }
 
 /// Chunks by their numbers.
-pub(super) trait Chunks: Copy {
+///
+/// # Safety
+/// There are as many as `count` says.
+pub(super) unsafe trait Chunks: Copy {
     type One;
 
     fn count(self) -> usize;
     /// # Safety
-    /// There are more than `number`.
+    /// `number` is below `count`.
     unsafe fn one(self, number: usize) -> Self::One;
 }
 
-impl<'a, C> Chunks for &'a [C] {
+// SAFETY: there are as many as the slice is long.
+unsafe impl<'a, C> Chunks for &'a [C] {
     type One = &'a C;
 
     #[inline(always)]
@@ -96,15 +100,16 @@ impl<'a, C> Chunks for &'a [C] {
         self.len()
     }
 
+    // SAFETY: the trait's.
     #[inline(always)]
     unsafe fn one(self, number: usize) -> &'a C {
-        // SAFETY: the caller's.
+        // SAFETY: `number` is below the length, as the caller says.
         unsafe { self.get_unchecked(number) }
     }
 }
 
-/// As many as both have.
-impl<A: Chunks, B: Chunks> Chunks for (A, B) {
+// SAFETY: there are as many pairs as the shorter of both has chunks.
+unsafe impl<A: Chunks, B: Chunks> Chunks for (A, B) {
     type One = (A::One, B::One);
 
     #[inline(always)]
@@ -112,9 +117,10 @@ impl<A: Chunks, B: Chunks> Chunks for (A, B) {
         self.0.count().min(self.1.count())
     }
 
+    // SAFETY: the trait's.
     #[inline(always)]
     unsafe fn one(self, number: usize) -> Self::One {
-        // SAFETY: the caller's, of both.
+        // SAFETY: `number` is below the lesser count, as the caller says.
         unsafe { (self.0.one(number), self.1.one(number)) }
     }
 }
@@ -122,7 +128,7 @@ impl<A: Chunks, B: Chunks> Chunks for (A, B) {
 /// Rows by their places.
 pub(crate) trait Rows<R>: Copy {
     fn count(self) -> usize;
-    /// One below `count`; of another, nothing.
+    /// One below `count`; of another, any.
     fn row(self, place: usize) -> R;
 }
 

@@ -1,4 +1,4 @@
-use std::collections::BinaryHeap;
+use std::{cmp::Ordering, collections::BinaryHeap};
 
 use super::threshold::{key, score};
 
@@ -16,6 +16,13 @@ pub(super) struct Candidate {
     /// Where its segment is known from.
     pub(super) piece: u32,
     pub(super) row: u32,
+}
+
+impl Candidate {
+    /// By what they score at least; those of which that is the same, by where they stand.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        self.least.total_cmp(&other.least).then_with(|| (self.piece, self.row).cmp(&(other.piece, other.row)))
+    }
 }
 
 /// The candidates of one query that one thread has met.
@@ -76,7 +83,7 @@ impl Candidates {
     }
 
     /// Ends the rows of a piece. Those that are among the k nearest of all met so far by what they score at most are not kept: they are to be scored now,
-    /// as they would be in the end, and the sooner the threshold falls the fewer others are met.
+    /// as most of them would be in the end, and the sooner the threshold falls the fewer others are met.
     pub(super) fn end(&mut self, threshold: f32) -> impl Iterator<Item = Candidate> + '_ {
         let Self { promising, found, .. } = self;
         promising.drain(..).filter_map(move |(candidate, greatest)| {
@@ -106,6 +113,14 @@ impl Candidates {
         kept + self.promising.len()
     }
 
+    /// Forgets all but the k nearest of those whose scores are estimates, if there are many more.
+    pub(super) fn keep_nearest(&mut self) {
+        if self.found.len() > 2 * self.k + SIFTED_FROM {
+            self.found.select_nth_unstable_by(self.k, Candidate::order);
+            self.found.truncate(self.k);
+        }
+    }
+
     /// Forgets the last piece, whose rows are looked at in another way. That k rows do not exceed a score stays true.
     pub(super) fn give_up(&mut self) {
         self.found.truncate(self.before);
@@ -116,7 +131,7 @@ impl Candidates {
     pub(super) fn take(&mut self) -> Vec<Candidate> {
         let mut found = std::mem::take(&mut self.found);
         (self.before, self.sifted) = (0, 0);
-        found.sort_unstable_by(|a, b| a.least.total_cmp(&b.least));
+        found.sort_unstable_by(Candidate::order);
         found
     }
 }
@@ -178,6 +193,34 @@ mod tests {
         assert_eq!((candidates.found.len(), candidates.before), (1100, 1100), "too few to be worth it");
         candidates.give_up();
         assert_eq!(candidates.found.len(), 1100);
+    }
+
+    #[test]
+    fn what_is_near_is_scored_at_the_end_of_its_piece_if_the_query_is_alone() {
+        let mut candidates = Candidates::new(2, true);
+        for (row, bounds) in [(1.0, 5.0), (2.0, 6.0), (3.0, 7.0), (0.0, 4.0), (f32::NAN, f32::NAN)].into_iter().enumerate() {
+            candidates.push(bounds, 0, row as u32);
+        }
+        assert_eq!(candidates.sift(f32::NAN), 5);
+        let scored: Vec<u32> = candidates.end(5.0).map(|candidate| candidate.row).collect();
+        assert_eq!(scored, [0, 3], "the second was among the two nearest, but is not any more");
+        assert_eq!(candidates.take().iter().map(|candidate| candidate.row).collect::<Vec<_>>(), [4, 1, 2]);
+        candidates.push((1.0, 3.0), 1, 9);
+        candidates.give_up();
+        assert_eq!(candidates.end(f32::NAN).count() + candidates.take().len(), 0);
+    }
+
+    #[test]
+    fn of_many_estimates_the_nearest_are_kept() {
+        let mut candidates = Candidates::new(3, false);
+        for row in 0..2000 {
+            candidates.push((1.0, 1.0), row % 7, row);
+            candidates.keep_nearest();
+            assert!(candidates.found.len() <= 1031, "{row}");
+        }
+        candidates.push((0.5, 0.5), 9, 9);
+        let kept: Vec<u32> = candidates.take().iter().take(4).map(|candidate| candidate.row).collect();
+        assert_eq!(kept, [9, 0, 7, 14], "of equal ones those that stand first");
     }
 
     proptest! {

@@ -28,7 +28,7 @@ const PIECE_ROWS: usize = 1024;
 /// Pieces that are worth a thread.
 const PIECES_PER_THREAD: usize = 2;
 
-/// The nearest records of each query, exactly.
+/// The nearest records of each query; exactly, unless it is asked for less.
 ///
 /// A row counts only after its kill set, pending kills and memtables were asked, so that stale copies near a query never push a true neighbour out.
 /// The sieve drops rows whose canonical scores are proven greater than the threshold; all others are scored canonically. Which those are depends on
@@ -43,11 +43,15 @@ pub(crate) fn search(
     let meta = reading.meta(collection)?;
     let (begun, limits) = (clock.elapsed(), Limits::new(request, &**clock));
     let instructions = InstructionSet::up_to(request.instructions);
+    let code_sieve = |queries: &[&[f32]]| CodeSieve::new(meta.metric, queries, request.approximate.is_some(), instructions);
+    if request.approximate.is_some() && request.codes && code_sieve(queries).is_none() && queries.len() > 1 {
+        return one_by_one(queries, |query| search(reading, collection, &[query], request, clock));
+    }
     let piece_rows = (PIECE_BYTES / meta.dimension.stride()).clamp(1, PIECE_ROWS);
     let scorers: Vec<Scorer> = queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect();
     let task = Arc::new(Task {
         sieve: Sieve::new(meta.metric, queries, &scorers, instructions),
-        code_sieve: CodeSieve::new(meta.metric, queries, request.approximate.is_some(), instructions).filter(|_| request.codes),
+        code_sieve: if request.codes { code_sieve(queries) } else { None },
         scorers,
         estimates: queries.iter().map(|_| Threshold::new(f32::NAN)).collect(),
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
@@ -93,6 +97,20 @@ pub(crate) fn search(
     Ok((all, explanation))
 }
 
+/// One search after the other: a query that has no code must not make those that are asked with it exact.
+fn one_by_one(
+    queries: &[&[f32]],
+    mut search: impl FnMut(&[f32]) -> Result<(Vec<Vec<Neighbour>>, Explanation)>,
+) -> Result<(Vec<Vec<Neighbour>>, Explanation)> {
+    let (mut all, mut explanation): (Vec<_>, Option<Explanation>) = (Vec::with_capacity(queries.len()), None);
+    for query in queries {
+        let (neighbours, of_query) = search(query)?;
+        all.extend(neighbours);
+        explanation = Some(explanation.map_or(of_query.clone(), |before| before.and(&of_query)));
+    }
+    explanation.map(|explanation| (all, explanation)).ok_or_else(|| Error::invalid("no query"))
+}
+
 /// Threads that have ended once this is gone, even if the caller's function panics.
 struct Helpers(Vec<Worker>);
 
@@ -118,7 +136,7 @@ impl Drop for Alarm<'_> {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) tops: Vec<TopK>,
-    /// If the answer is approximate: of each query, the nearest first.
+    /// If the answer is approximate: of each query.
     pub(super) candidates: Vec<Vec<Candidate>>,
     pub(super) work: Work,
 }

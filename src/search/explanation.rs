@@ -44,3 +44,24 @@ pub struct Explanation {
     /// Time that it took.
     pub elapsed: Duration,
 }
+
+impl Explanation {
+    /// Of two searches, one after the other, of the same records.
+    pub(super) fn and(&self, later: &Self) -> Self {
+        Self {
+            queries: self.queries + later.queries,
+            rows: self.rows.max(later.rows),
+            coded: self.coded.max(later.coded),
+            refined: self.refined + later.refined,
+            bytes: self.bytes + later.bytes,
+            fallbacks: self.fallbacks + later.fallbacks,
+            candidates: self.candidates + later.candidates,
+            scored: self.scored + later.scored,
+            kept: self.kept + later.kept,
+            threads: self.threads.max(later.threads),
+            instructions: self.instructions,
+            rescoring: self.rescoring + later.rescoring,
+            elapsed: self.elapsed + later.elapsed,
+        }
+    }
+}

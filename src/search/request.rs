@@ -110,7 +110,8 @@ impl Search {
         self
     }
 
-    /// Whether codes may be used where there are some: for comparisons, as the answer does not depend on it. Default yes.
+    /// Whether codes may be used where there are some: for comparisons, as the answer does not depend on it, unless it is approximate, which it is by
+    /// codes only. Default yes.
     #[must_use]
     pub fn codes(mut self, codes: bool) -> Self {
         self.codes = codes;
@@ -119,8 +120,8 @@ impl Search {
 
     /// Compares only the upper halves of codes, four bits an element, and scores the records that come first by those, so many for each query (or k, if
     /// that is more): an answer that may miss records, in a fraction of the time. Distances are those of an exact search. Records without
-    /// codes, and those that are looked up one by one because few are asked for, are compared exactly; of the others the same are found whatever
-    /// the batch, the threads, the instruction set. `varvite recall` tells how often any is missed.
+    /// codes (in memtables too), those that are looked up one by one because few are asked for, and all if the query has no code (zeros), are
+    /// compared exactly; of the others the same are found whatever the batch, the threads, the instruction set. `varvite recall` tells how often any is missed.
     ///
     /// ```
     /// use varvite::{Codes, Database, Metric, Options, Search};

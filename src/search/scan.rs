@@ -259,9 +259,15 @@ impl<'a> Scan<'a> {
         work.rows += numbers.len() as u64;
         work.coded += numbers.len() as u64;
         for (query, ((top, candidates), threshold)) in tops.iter_mut().zip(candidates).zip(thresholds).enumerate() {
-            for candidate in candidates.end(threshold.get()) {
+            let mut all = candidates.end(threshold.get()).peekable();
+            if all.peek().is_none() {
+                continue;
+            }
+            let begun = task.clock.elapsed();
+            for candidate in all {
                 score_candidate(task, (query, &mut *top), &candidate, threshold, work)?;
             }
+            work.rescoring += task.clock.elapsed().saturating_sub(begun);
         }
         if left > CANDIDATES_MAX {
             self.rescore()?;
@@ -318,25 +324,26 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Ascending rows of a segment, estimated by the upper halves of their codes: those are kept that may have to be scored.
+    /// Ascending rows of a segment, estimated by the upper halves of their codes: those are kept that may have to be scored. Rows of which nothing is known
+    /// are scored at once.
     fn estimates(&mut self, sieve: &CodeSieve, piece: u32, live: &LiveSegment, numbers: &[u32]) -> Result<()> {
         if numbers.is_empty() {
             return Ok(());
         }
         let stored = PieceCodes::new(live, piece, numbers)?;
         let Self { task, candidates, code_sums: sums, places, work, .. } = self;
-        candidates.iter_mut().zip(&task.estimates).for_each(|(candidates, threshold)| candidates.begin(threshold.get()));
+        let mut unknown = Vec::new();
         for numbers in numbers.chunks(sieve.block_rows()) {
             let uppers = stored.upper.pick(numbers);
             sieve.begin_upper(uppers, stored.factors.pick(numbers), sums);
+            unknown.extend((0..).zip(numbers).filter(|(place, _)| !CodeSieve::is_known(*place, sums)).map(|(_, row)| *row));
             for (panel, queries) in sieve.panels().enumerate() {
                 task.check()?;
                 sieve.panel_upper((panel, &queries), uppers, sums);
                 for query in queries {
                     let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.estimates.get(query)) else { continue };
                     sieve.all_upper_within(query, threshold.get(), sums, places);
-                    for place in &*places {
-                        let place = *place as usize;
+                    for place in places.iter().map(|place| *place as usize).filter(|place| CodeSieve::is_known(*place, sums)) {
                         let (Some((estimate, _)), Some(row)) = (sieve.upper_bounds(query, place, sums), numbers.get(place)) else {
                             continue;
                         };
@@ -345,13 +352,12 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        for (candidates, threshold) in candidates.iter_mut().zip(&task.estimates) {
-            candidates.sift(threshold.get());
-        }
-        work.rows += numbers.len() as u64;
-        work.coded += numbers.len() as u64;
+        candidates.iter_mut().for_each(Candidates::keep_nearest);
+        let coded = numbers.len() - unknown.len();
+        work.rows += coded as u64;
+        work.coded += coded as u64;
         work.bytes += (numbers.len() * (stored.row_bytes() + FACTOR_BYTES)) as u64;
-        Ok(())
+        self.vectors(live, &unknown)
     }
 
     /// Visible rows of the queries' dimension, whose ids are asked for by their places.
@@ -427,7 +433,7 @@ pub(super) fn score_first(task: &Task, found: &mut Found, count: usize) -> Resul
     let begun = task.clock.elapsed();
     let Found { tops, candidates, work } = found;
     for (query, ((top, candidates), threshold)) in tops.iter_mut().zip(candidates).zip(&task.thresholds).enumerate() {
-        candidates.sort_unstable_by(|a, b| a.least.total_cmp(&b.least).then((a.piece, a.row).cmp(&(b.piece, b.row))));
+        candidates.sort_unstable_by(Candidate::order);
         for candidate in candidates.iter().take(count) {
             let candidate = Candidate { least: f32::NEG_INFINITY, ..*candidate };
             score_candidate(task, (query, &mut *top), &candidate, threshold, work)?;

@@ -2,7 +2,8 @@ use std::fmt;
 
 use super::Dimension;
 
-/// What is kept beside the vectors of a collection, so that a search need not read all of them. Answers do not depend on it.
+/// What is kept beside the vectors of a collection, so that a search need not read all of them. Answers do not depend on it, unless
+/// approximate ones are asked for.
 ///
 /// ```
 /// use varvite::Codes;

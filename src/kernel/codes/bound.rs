@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernel) struct QueryBound {
     metric: Metric,
-    /// What an element of the planes counts.
+    /// What an element of the plane counts.
     scale: f32,
     /// Dot and cosine: what the residual of a row takes from certainty. L2: the square of the query's norm.
     of_residual: f32,
@@ -69,6 +69,11 @@ impl RowBounds {
         }
     }
 
+    /// Whether anything is known of how far a row is from what its code stands for.
+    pub(super) fn is_known(&self, row: usize) -> bool {
+        self.residuals.get(row).is_some_and(|residual| residual.is_finite())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.scales.len()
     }
@@ -91,7 +96,7 @@ impl QueryBound {
         Self { of_norm: 0.0, ..self }
     }
 
-    /// The rows whose canonical scores are not proven greater than a threshold. `products` is of the query's planes.
+    /// The rows whose canonical scores are not proven greater than a threshold. `products` is of the query's plane.
     #[inline(always)]
     pub(in crate::kernel) fn all_within(&self, threshold: f32, products: &[f32], rows: &RowBounds, found: &mut Vec<u32>) {
         let columns = [products, &rows.scales, &rows.residuals, &rows.norms];

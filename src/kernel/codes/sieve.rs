@@ -124,9 +124,8 @@ impl CodeSieve {
         if self.metric == Metric::L2 {
             self.instructions.upper_squares(self, uppers, squares);
         }
-        // Of rows of which nothing is known, estimates are not either.
-        let is_none = |residual: f32| if self.are_estimates && residual.is_finite() { 0.0 } else { residual };
-        rows.set(self.metric, stored, |row| is_none(row.upper_residual), 0.25, squares);
+        let of_row = |residual: f32| if self.are_estimates && residual.is_finite() { 0.0 } else { residual };
+        rows.set(self.metric, stored, |row| of_row(row.upper_residual), 0.25, squares);
     }
 
     /// Computes the products of a panel, that of some queries, with those halves.
@@ -142,6 +141,11 @@ impl CodeSieve {
         found.clear();
         let (Some(bound), Some(products)) = (self.upper_bounds.get(query), sums.upper.of_query(query, sums.first)) else { return };
         self.instructions.all_codes_within(bound, threshold, products, &sums.upper.rows, found);
+    }
+
+    /// Whether anything is known of a row of that block: if not, there is no estimate either.
+    pub(crate) fn is_known(row: usize, sums: &CodeSums) -> bool {
+        sums.upper.rows.is_known(row)
     }
 
     /// At least and at most the canonical score of a row of that block.
@@ -164,7 +168,7 @@ impl CodeSieve {
         Panel::numbers(&self.panels)
     }
 
-    /// Several queries: computes what all panels need of a block of rows: their codes, of the queries' dimension, and factors.
+    /// Computes what all panels need of the whole codes of a block of rows, which are of the queries' dimension; with factors as they are stored.
     pub(crate) fn begin(&self, codes: Pairs<'_>, stored: Picked<'_>, sums: &mut CodeSums) {
         let Columns { squares, rows, .. } = &mut sums.whole;
         if self.metric == Metric::L2 {

@@ -60,9 +60,9 @@ impl Recall {
                 counted(count, "record")
             )));
         }
-        let step = (count / self.sample).max(1);
+        let sample = self.sample.min(count);
         let mut queries = Vec::new();
-        for (row, _) in collection.iter()?.zip(0..).filter(|(_, number)| number % step == 0).take(self.sample as usize) {
+        for (row, _) in collection.iter()?.zip(0..).filter(|(_, number)| is_sampled(*number, count, sample)) {
             let row = row?;
             // What holds NaN or infinities is at no distance to anything.
             if row.iter().all(|element| element.is_finite()) {
@@ -74,7 +74,7 @@ impl Recall {
         }
         let exact = self.answers(&collection, &queries, None)?;
         let mut all = Vec::new();
-        for scored in self.approximate.iter().copied() {
+        for scored in self.approximate.iter().map(|scored| (*scored).max(self.k)) {
             let answers = self.answers(&collection, &queries, Some(scored))?;
             let shares = exact.0.iter().zip(&answers.0).map(|(exact, found)| share(exact, found));
             let (mut recall, mut complete) = (0.0, 0_u32);
@@ -97,7 +97,8 @@ impl Recall {
     ) -> Outcome<(Vec<Vec<Hit>>, Duration)> {
         let mut search = varvite::Search::nearest(self.k + 1);
         if let Some(scored) = approximate {
-            search = search.approximate(scored);
+            // The query's own record comes first, and does not count.
+            search = search.approximate((scored + 1).min(65_536));
         }
         let (mut all, mut time) = (Vec::with_capacity(queries.len()), Duration::ZERO);
         for (id, vector) in queries {
@@ -133,9 +134,29 @@ impl Recall {
     }
 }
 
+/// Whether a record is among so many that are evenly spread over all.
+fn is_sampled(number: u64, count: u64, sample: u64) -> bool {
+    let group = |number: u64| u128::from(number) * u128::from(sample) / u128::from(count.max(1));
+    number == 0 || group(number) > group(number - 1)
+}
+
 /// Of an exact answer, the share that another one holds, or holds as good a record for.
 fn share(exact: &[Hit], found: &[Hit]) -> f64 {
     let Some(last) = exact.last() else { return 1.0 };
     let good = found.iter().filter(|hit| hit.distance.total_cmp(&last.distance).is_le()).count();
     good as f64 / exact.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_sampled;
+
+    #[test]
+    fn samples_are_as_many_as_asked_for_and_evenly_spread() {
+        for (count, sample) in [(1, 1), (199, 100), (1000, 7), (10, 10), (100, 99)] {
+            let all: Vec<u64> = (0..count).filter(|number| is_sampled(*number, count, sample)).collect();
+            assert_eq!(all.len() as u64, sample);
+            assert!(all.windows(2).all(|pair| pair[1] - pair[0] <= count.div_ceil(sample)), "{all:?}");
+        }
+    }
 }

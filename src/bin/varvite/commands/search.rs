@@ -1,4 +1,4 @@
-//! search: the k nearest records of each query, exactly.
+//! search: the k nearest records of each query.
 
 use std::{
     io::{BufReader, IsTerminal, Stdin, Write, stderr, stdin, stdout},
