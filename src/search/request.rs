@@ -127,7 +127,8 @@ impl Search {
     /// use varvite::{Codes, Database, Metric, Options, Search};
     /// let db = Database::in_memory(Options::default())?;
     /// let docs = db.create_collection_with("docs", 3, Metric::Dot, Codes::Int8)?;
-    /// docs.insert("near", &[1.0, 2.0, 3.0])?.insert("far", &[-1.0, -2.0, -3.0])?;
+    /// docs.insert("near", &[1.0, 2.0, 3.0])?;
+    /// docs.insert("far", &[-1.0, -2.0, -3.0])?;
     /// db.flush()?;
     /// let (hits, explanation) = docs.explain(&Search::nearest(1).approximate(1), &[1.0, 1.0, 1.0])?;
     /// assert_eq!((&*hits[0][0].id, explanation.scored), (&b"near"[..], 1));
