@@ -9,7 +9,7 @@ use super::{
     simd::Simd,
     tiles::{Panel, Tile},
 };
-use crate::io::bytes::{f32s_as_bytes, prefetch, prefetch_line};
+use crate::io::bytes::prefetch_line;
 
 /// How far ahead of its use a row is asked for, in bytes.
 const AHEAD: usize = 8 << 10;
@@ -94,11 +94,6 @@ impl<S: Simd, T: Terms> Tile for Floats<S, T> {
     #[inline(always)]
     fn load_row_rest(row: &[f32]) -> S::Register {
         S::load_rest(S::chunks(row).1)
-    }
-
-    #[inline(always)]
-    fn prefetch(row: &[f32]) {
-        prefetch(f32s_as_bytes(row), usize::MAX);
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@
 use super::simd::{Avx2, Avx512};
 use super::{
     bound::QueryBound,
-    codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Picked, RowBounds},
+    codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Part, Picked, RowBounds},
     lanes::{Lanes, Terms},
     sieve::{Sieve, Sums},
     simd::{Portable, Simd},
@@ -140,29 +140,19 @@ impl InstructionSet {
         on!(self, encode(encoder, row, code))
     }
 
-    /// Of [`CodeSieve::begin_upper`].
-    pub(super) fn upper_squares(self, sieve: &CodeSieve, uppers: Picked<'_>, squares: &mut Vec<f32>) {
-        on!(self, upper_squares(sieve, uppers, squares));
+    /// See [`CodeSieve::begin`].
+    pub(super) fn code_squares(self, sieve: &CodeSieve, part: Part<'_>, squares: &mut Vec<f32>) {
+        on!(self, code_squares(sieve, part, squares));
     }
 
-    /// Of whole codes.
-    pub(super) fn code_squares(self, sieve: &CodeSieve, codes: Pairs<'_>, squares: &mut Vec<f32>) {
-        on!(self, code_squares(sieve, codes, squares));
-    }
-
-    /// See [`CodeSieve::panel_upper`].
-    pub(super) fn upper_products(self, sieve: &CodeSieve, number: usize, uppers: Picked<'_>, into: &mut CodeSums) {
-        on!(self, upper_products(sieve, number, uppers, into));
+    /// See [`CodeSieve::panel`].
+    pub(super) fn code_products(self, sieve: &CodeSieve, number: usize, part: Part<'_>, into: &mut CodeSums) {
+        on!(self, code_products(sieve, number, part, into));
     }
 
     /// See [`CodeSieve::refine`].
     pub(super) fn refined_products(self, sieve: &CodeSieve, places: &[u32], codes: Picked<'_>, into: &mut CodeSums) {
         on!(self, refined_products(sieve, places, codes, into));
-    }
-
-    /// See [`CodeSieve::panel`].
-    pub(super) fn whole_products(self, sieve: &CodeSieve, number: usize, codes: Pairs<'_>, into: &mut CodeSums) {
-        on!(self, whole_products(sieve, number, codes, into));
     }
 
     /// See [`CodeSieve::all_within`].
@@ -185,7 +175,7 @@ macro_rules! compiled {
         mod $set {
             use super::super::{
                 bound::QueryBound,
-                codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Picked, RowBounds},
+                codes::{self, CodeSieve, CodeSums, Encoder, Factors, Halves, Part, Picked, RowBounds},
                 lanes::{self, Lanes, Terms},
                 sieve::{self, Sieve, Sums},
                 simd,
@@ -218,28 +208,18 @@ macro_rules! compiled {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn upper_squares(sieve: &CodeSieve, uppers: Picked<'_>, squares: &mut Vec<f32>) {
-                codes::upper_squares::<$simd>(sieve, uppers, squares);
+            pub(super) fn code_squares(sieve: &CodeSieve, part: Part<'_>, squares: &mut Vec<f32>) {
+                codes::squares::<$simd>(sieve, part, squares);
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) fn code_squares(sieve: &CodeSieve, codes: Pairs<'_>, squares: &mut Vec<f32>) {
-                codes::squares::<$simd>(sieve, codes, squares);
-            }
-
-            $(#[target_feature(enable = $features)])?
-            pub(super) fn upper_products(sieve: &CodeSieve, number: usize, uppers: Picked<'_>, into: &mut CodeSums) {
-                codes::upper_products::<$simd, $($code_rows),*>(sieve, number, uppers, into);
+            pub(super) fn code_products(sieve: &CodeSieve, number: usize, part: Part<'_>, into: &mut CodeSums) {
+                codes::products::<$simd, $($code_rows),*>(sieve, number, part, into);
             }
 
             $(#[target_feature(enable = $features)])?
             pub(super) fn refined_products(sieve: &CodeSieve, places: &[u32], codes: Picked<'_>, into: &mut CodeSums) {
                 codes::refined_products::<$simd>(sieve, places, codes, into);
-            }
-
-            $(#[target_feature(enable = $features)])?
-            pub(super) fn whole_products(sieve: &CodeSieve, number: usize, codes: Pairs<'_>, into: &mut CodeSums) {
-                codes::whole_products::<$simd, $($code_rows),*>(sieve, number, codes, into);
             }
 
             $(#[target_feature(enable = $features)])?

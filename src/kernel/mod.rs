@@ -17,7 +17,7 @@ mod sieve;
 mod simd;
 mod tiles;
 
-pub(crate) use codes::{CodeSieve, CodeSums, Encoder, Halves, Pairs, Picked};
+pub(crate) use codes::{CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Part, Picked};
 pub(crate) use dispatch::InstructionSet;
 pub use dispatch::Instructions;
 pub(crate) use scorer::Scorer;

@@ -71,8 +71,8 @@ pub(super) trait Tile {
     fn load_row<'a>(chunk: <Self::Chunks<'a> as Chunks>::One) -> Self::Register;
     /// What a row has behind its whole chunks.
     fn load_row_rest(row: Self::Row<'_>) -> Self::Register;
-    /// Asks for a row ahead of its use.
-    fn prefetch(row: Self::Row<'_>);
+    /// Asks for a row ahead of its use, where tiles are told to.
+    fn prefetch(_row: Self::Row<'_>) {}
     fn add(sum: Self::Sum, query: Self::Register, row: Self::Register) -> Self::Sum;
     /// The whole sum of each.
     fn totals(sums: [Self::Sum; 4]) -> [Self::Total; 4];
@@ -181,6 +181,10 @@ impl Panel {
             }
         }
         Self { elements: Bytes::copy_of(E::as_bytes(&elements)), queries: queries.len() }
+    }
+
+    pub(super) fn queries(&self) -> usize {
+        self.queries
     }
 
     /// The numbers of the queries, panel by panel.

@@ -40,25 +40,38 @@ pub(crate) fn search(
     request: &Search,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Vec<Vec<Neighbour>>, Explanation)> {
+    let limits = Limits::new(request, &**clock);
+    search_until(&limits, reading, collection, queries, request, clock)
+}
+
+fn search_until(
+    limits: &Limits,
+    reading: &Reading,
+    collection: CollectionId,
+    queries: &[&[f32]],
+    request: &Search,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Vec<Vec<Neighbour>>, Explanation)> {
     let meta = reading.meta(collection)?;
-    let (begun, limits) = (clock.elapsed(), Limits::new(request, &**clock));
+    let begun = clock.elapsed();
     let instructions = InstructionSet::up_to(request.instructions);
-    let code_sieve = |queries: &[&[f32]]| CodeSieve::new(meta.metric, queries, request.approximate.is_some(), instructions);
-    if request.approximate.is_some() && request.codes && code_sieve(queries).is_none() && queries.len() > 1 {
-        return one_by_one(queries, |query| search(reading, collection, &[query], request, clock));
+    let is_approximate = request.approximate.is_some() && request.codes;
+    let code_sieve = if request.codes { CodeSieve::new(meta.metric, queries, is_approximate, instructions) } else { None };
+    if is_approximate && code_sieve.is_none() && queries.len() > 1 {
+        return one_by_one(queries, |query| search_until(limits, reading, collection, &[query], request, clock));
     }
     let piece_rows = (PIECE_BYTES / meta.dimension.stride()).clamp(1, PIECE_ROWS);
     let scorers: Vec<Scorer> = queries.iter().map(|query| Scorer::with_instructions(meta.metric, query, instructions)).collect();
     let task = Arc::new(Task {
         sieve: Sieve::new(meta.metric, queries, &scorers, instructions),
-        code_sieve: if request.codes { code_sieve(queries) } else { None },
+        code_sieve,
         scorers,
         estimates: queries.iter().map(|_| Threshold::new(f32::NAN)).collect(),
         thresholds: queries.iter().map(|_| Threshold::new(request.within.unwrap_or(f32::NAN))).collect(),
         pieces: pieces(reading, collection, request, piece_rows),
         next: AtomicUsize::new(0),
         piece_rows,
-        limits,
+        limits: limits.clone(),
         found: Mutex::new(Vec::new()),
         failure: Mutex::new(None),
         failed: AtomicBool::new(false),

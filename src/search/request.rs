@@ -8,9 +8,6 @@ use crate::{
     sync::Arc,
 };
 
-/// Records of each query that an approximate search scores, at most.
-const APPROXIMATE_MAX: usize = RANKED_MAX;
-
 /// What to search for, and how: [`Collection::search_by`](crate::Collection::search_by) takes it.
 ///
 /// ```
@@ -53,6 +50,9 @@ impl fmt::Debug for Cancelled {
 }
 
 impl Search {
+    /// Records of each query that an approximate search scores, and gives, at most.
+    pub const APPROXIMATE_MAX: usize = RANKED_MAX;
+
     /// The k nearest records; fewer if there are fewer.
     #[must_use]
     pub fn nearest(k: usize) -> Self {
@@ -119,7 +119,7 @@ impl Search {
     }
 
     /// Compares only the upper halves of codes, four bits an element, and scores the records that come first by those, so many for each query (or k, if
-    /// that is more): an answer that may miss records, in a fraction of the time. Distances are those of an exact search. Records without
+    /// that is more; neither may be more than [`Self::APPROXIMATE_MAX`]): an answer that may miss records, in a fraction of the time. Distances are those of an exact search. Records without
     /// codes (in memtables too), those that are looked up one by one because few are asked for, and all if the query has no code (zeros), are
     /// compared exactly; of the others the same are found whatever the batch, the threads, the instruction set. `varvite recall` tells how often any is missed.
     ///
@@ -171,11 +171,12 @@ impl Search {
             return Err(Error::invalid("k = 0 refused: ask for at least one neighbour"));
         }
         if let Some(scored) = self.approximate
-            && (scored == 0 || scored.max(self.k) > APPROXIMATE_MAX)
+            && (scored == 0 || scored.max(self.k) > Self::APPROXIMATE_MAX)
         {
             return Err(Error::invalid(format!(
-                "an approximate search of {scored} records for k = {} refused: both must be from 1 to {APPROXIMATE_MAX}",
-                self.k
+                "an approximate search of {scored} records for k = {} refused: both must be from 1 to {}",
+                self.k,
+                Self::APPROXIMATE_MAX
             )));
         }
         if self.threads == 0 {
@@ -189,7 +190,7 @@ impl Search {
 }
 
 /// When a search gives up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// Time of the clock.
     until: Option<Duration>,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::Result,
     format::segment::FACTOR_BYTES,
-    kernel::{CodeSieve, CodeSums, Halves, Pairs, Sums},
+    kernel::{CodeSieve, CodeSums, Factors, Halves, Pairs, Part, Rows, Sums},
     memtable::{MemRow, Memtable},
     segment::{KillSet, RowBytes, StoredRows},
     types::{CollectionId, Ordinal},
@@ -240,9 +240,11 @@ impl<'a> Scan<'a> {
         let mut left = 0;
         for numbers in numbers.chunks(sieve.block_rows()) {
             if sieve.is_by_halves() {
-                self.coded_block_of_one(sieve, &stored, numbers)?;
+                self.halves(sieve, &stored, numbers)?;
             } else {
-                self.coded_block(sieve, &stored, numbers)?;
+                let codes = Pairs { upper: stored.upper.pick(numbers), lower: stored.lower()?.pick(numbers) };
+                self.work.bytes += (numbers.len() * stored.row_bytes()) as u64;
+                self.block(sieve, &stored, Part::Whole(codes), numbers, thresholds)?;
             }
             self.coded_pairs += numbers.len() * queries;
             left = self.candidates.iter_mut().zip(thresholds).map(|(candidates, threshold)| candidates.sift(threshold.get())).sum();
@@ -276,14 +278,14 @@ impl<'a> Scan<'a> {
     }
 
     /// A block of rows for one query: the upper halves of their codes, and the lower ones of those that are left.
-    fn coded_block_of_one(&mut self, sieve: &CodeSieve, stored: &PieceCodes<'_>, numbers: &[u32]) -> Result<()> {
+    fn halves(&mut self, sieve: &CodeSieve, stored: &PieceCodes<'_>, numbers: &[u32]) -> Result<()> {
         let Self { task, candidates, code_sums: sums, places, refined, work, .. } = self;
         let (Some(candidates), Some(threshold)) = (candidates.first_mut(), task.thresholds.first()) else { return Ok(()) };
         task.check()?;
-        let uppers = stored.upper.pick(numbers);
-        sieve.begin_upper(uppers, stored.factors.pick(numbers), sums);
-        sieve.panel_upper((0, &(0..1)), uppers, sums);
-        sieve.all_upper_within(0, threshold.get(), sums, places);
+        let upper = Part::Upper(stored.upper.pick(numbers));
+        sieve.begin(upper, stored.factors.pick(numbers), sums);
+        sieve.panel((0, &(0..1)), upper, sums);
+        sieve.all_within(0, threshold.get(), sums, places);
         if places.is_empty() {
             return Ok(());
         }
@@ -293,32 +295,27 @@ impl<'a> Scan<'a> {
         sieve.refine(places, codes, stored.factors.pick(refined), sums);
         work.refined += refined.len() as u64;
         work.bytes += (refined.len() * stored.row_bytes()) as u64;
-        sieve.all_within(0, threshold.get(), sums, places);
-        for place in places {
-            let place = *place as usize;
-            let (Some(bounds), Some(row)) = (sieve.bounds(0, place, sums), refined.get(place)) else { continue };
-            threshold.lower_to(candidates.push(bounds, stored.piece, *row));
-        }
+        Left { sieve, sums, piece: stored.piece, numbers: refined }.of_query(0, threshold, candidates, places);
         Ok(())
     }
 
-    /// A block of rows for several queries: their whole codes.
-    fn coded_block(&mut self, sieve: &CodeSieve, stored: &PieceCodes<'_>, numbers: &[u32]) -> Result<()> {
-        let Self { task, candidates, code_sums: sums, places, work, .. } = self;
-        let codes = Pairs { upper: stored.upper.pick(numbers), lower: stored.lower()?.pick(numbers) };
-        work.bytes += (numbers.len() * stored.row_bytes()) as u64;
-        sieve.begin(codes, stored.factors.pick(numbers), sums);
+    /// A block of rows for all queries.
+    fn block(
+        &mut self,
+        sieve: &CodeSieve,
+        stored: &PieceCodes<'_>,
+        part: Part<'_>,
+        numbers: &[u32],
+        thresholds: &[Threshold],
+    ) -> Result<()> {
+        let Self { task, candidates, code_sums: sums, places, .. } = self;
+        sieve.begin(part, stored.factors.pick(numbers), sums);
         for (panel, queries) in sieve.panels().enumerate() {
             task.check()?;
-            sieve.panel((panel, &queries), codes, sums);
+            sieve.panel((panel, &queries), part, sums);
             for query in queries {
-                let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.thresholds.get(query)) else { continue };
-                sieve.all_within(query, threshold.get(), sums, places);
-                for place in &*places {
-                    let place = *place as usize;
-                    let (Some(bounds), Some(row)) = (sieve.bounds(query, place, sums), numbers.get(place)) else { continue };
-                    threshold.lower_to(candidates.push(bounds, stored.piece, *row));
-                }
+                let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), thresholds.get(query)) else { continue };
+                Left { sieve, sums, piece: stored.piece, numbers }.of_query(query, threshold, candidates, places);
             }
         }
         Ok(())
@@ -331,32 +328,18 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let stored = PieceCodes::new(live, piece, numbers)?;
-        let Self { task, candidates, code_sums: sums, places, work, .. } = self;
-        let mut unknown = Vec::new();
-        for numbers in numbers.chunks(sieve.block_rows()) {
-            let uppers = stored.upper.pick(numbers);
-            sieve.begin_upper(uppers, stored.factors.pick(numbers), sums);
-            unknown.extend((0..).zip(numbers).filter(|(place, _)| !CodeSieve::is_known(*place, sums)).map(|(_, row)| *row));
-            for (panel, queries) in sieve.panels().enumerate() {
-                task.check()?;
-                sieve.panel_upper((panel, &queries), uppers, sums);
-                for query in queries {
-                    let (Some(candidates), Some(threshold)) = (candidates.get_mut(query), task.estimates.get(query)) else { continue };
-                    sieve.all_upper_within(query, threshold.get(), sums, places);
-                    for place in places.iter().map(|place| *place as usize).filter(|place| CodeSieve::is_known(*place, sums)) {
-                        let (Some((estimate, _)), Some(row)) = (sieve.upper_bounds(query, place, sums), numbers.get(place)) else {
-                            continue;
-                        };
-                        threshold.lower_to(candidates.push((estimate, estimate), piece, *row));
-                    }
-                }
-            }
+        let factors = stored.factors.pick(numbers);
+        let (mut known, mut unknown) = (Vec::with_capacity(numbers.len()), Vec::new());
+        for (place, row) in numbers.iter().enumerate() {
+            if Factors::are_known(factors.row(place)) { known.push(*row) } else { unknown.push(*row) }
         }
-        candidates.iter_mut().for_each(Candidates::keep_nearest);
-        let coded = numbers.len() - unknown.len();
-        work.rows += coded as u64;
-        work.coded += coded as u64;
-        work.bytes += (numbers.len() * (stored.row_bytes() + FACTOR_BYTES)) as u64;
+        for numbers in known.chunks(sieve.block_rows()) {
+            self.block(sieve, &stored, Part::Upper(stored.upper.pick(numbers)), numbers, &self.task.estimates)?;
+        }
+        self.candidates.iter_mut().for_each(Candidates::keep_nearest);
+        self.work.rows += known.len() as u64;
+        self.work.coded += known.len() as u64;
+        self.work.bytes += (numbers.len() * FACTOR_BYTES + known.len() * stored.row_bytes()) as u64;
         self.vectors(live, &unknown)
     }
 
@@ -383,6 +366,26 @@ impl<'a> Scan<'a> {
             start += block.len();
         }
         Ok(())
+    }
+}
+
+/// Rows of a piece whose codes were compared.
+struct Left<'a> {
+    sieve: &'a CodeSieve,
+    sums: &'a CodeSums,
+    piece: u32,
+    numbers: &'a [u32],
+}
+
+impl Left<'_> {
+    /// Makes candidates of a query of those that its threshold does not rule out; `places` is room for them.
+    fn of_query(&self, query: usize, threshold: &Threshold, candidates: &mut Candidates, places: &mut Vec<u32>) {
+        let Self { sieve, sums, piece, numbers } = self;
+        sieve.all_within(query, threshold.get(), sums, places);
+        for place in places.iter().map(|place| *place as usize) {
+            let (Some(bounds), Some(row)) = (sieve.bounds(query, place, sums), numbers.get(place)) else { continue };
+            threshold.lower_to(candidates.push(bounds, *piece, *row));
+        }
     }
 }
 

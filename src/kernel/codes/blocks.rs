@@ -191,13 +191,13 @@ pub(super) fn upper_product(sum: i32, of_plane: i32) -> i32 {
     sum.wrapping_mul(32).wrapping_sub(of_plane.wrapping_mul(241))
 }
 
-/// The product of a plane and a code, given the sums of its products with both halves.
+/// The sum of the products of a plane and what codes are with what was added, given those with their halves: at most 255 · 127 · 65,535 < 2³¹.
 #[inline(always)]
-pub(super) fn product(upper: i32, lower: i32, of_plane: i32) -> i32 {
-    whole_product(upper.wrapping_mul(16).wrapping_add(lower), of_plane)
+pub(super) fn joined_sum(upper: i32, lower: i32) -> i32 {
+    upper.wrapping_mul(16).wrapping_add(lower)
 }
 
-/// The same, given the sum of its products with what codes are with what was added.
+/// The product of a plane and a code, given that sum and that of the plane.
 #[inline(always)]
 pub(super) fn whole_product(sum: i32, of_plane: i32) -> i32 {
     sum.wrapping_sub(of_plane.wrapping_mul(ADDED.into()))

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernel) struct QueryBound {
     metric: Metric,
-    /// What an element of the plane counts.
+    /// What a product with an element of the code counts.
     scale: f32,
     /// Dot and cosine: what the residual of a row takes from certainty. L2: the square of the query's norm.
     of_residual: f32,
@@ -69,18 +69,14 @@ impl RowBounds {
         }
     }
 
-    /// Whether anything is known of how far a row is from what its code stands for.
-    pub(super) fn is_known(&self, row: usize) -> bool {
-        self.residuals.get(row).is_some_and(|residual| residual.is_finite())
-    }
-
     pub(super) fn len(&self) -> usize {
         self.scales.len()
     }
 }
 
 impl QueryBound {
-    pub(super) fn new(metric: Metric, plane: &Plane) -> Self {
+    /// Of a plane, and how much each of its products with codes counts.
+    pub(super) fn new(metric: Metric, plane: &Plane, of_product: f32) -> Self {
         let Plane { scale, norm, residual, .. } = plane;
         let up = |x: f64| (x * (1.0 + 24.0 * U)) as f32;
         let (of_residual, of_norm) = match metric {
@@ -88,7 +84,7 @@ impl QueryBound {
             Metric::Cosine => (up(norm * (1.0 + 16.0 * U)), up(residual + 24.0 * U)),
             Metric::L2 => ((norm * norm) as f32, up(*residual)),
         };
-        Self { metric, scale: *scale, of_residual, of_norm }
+        Self { metric, scale: *scale * of_product, of_residual, of_norm }
     }
 
     /// The same that says nothing of how far off products and norms are.

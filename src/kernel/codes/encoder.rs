@@ -64,6 +64,11 @@ impl Factors {
         [a, b, c, d, e, f, g, h, i, j]
     }
 
+    /// Whether factors, as they are stored, say how far their code is from its row at most.
+    pub(crate) fn are_known(stored: &[u8]) -> bool {
+        stored.first_chunk().is_some_and(|bytes| Self::from_bytes(*bytes).upper_residual.is_finite())
+    }
+
     #[inline]
     pub(crate) fn from_bytes([a, b, c, d, e, f, g, h, i, j]: [u8; 10]) -> Self {
         let [scale, residual, upper_residual] = [[e, f], [g, h], [i, j]].map(|[low, high]| f32::from_le_bytes([0, 0, low, high]));
@@ -156,7 +161,6 @@ struct Rotated {
 }
 
 /// A quantised query.
-#[derive(Clone)]
 pub(super) struct Plane {
     pub(super) elements: Vec<u8>,
     /// What an element counts.
@@ -165,13 +169,6 @@ pub(super) struct Plane {
     pub(super) norm: f64,
     /// At least the distance between the rotated query and what the elements stand for.
     pub(super) residual: f64,
-}
-
-impl Plane {
-    /// The same, of which an element counts half as much, for products of twice as many.
-    pub(super) fn halved(&self) -> Self {
-        Self { scale: self.scale / 2.0, ..self.clone() }
-    }
 }
 
 /// The body of [`Encoder::encode`].

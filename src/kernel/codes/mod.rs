@@ -15,8 +15,8 @@ pub(super) use bound::{QueryBound, RowBounds};
 pub(super) use encoder::encode;
 pub(crate) use encoder::{Encoder, Factors, Halves};
 pub(crate) use rows::{Pairs, Picked};
-pub(crate) use sieve::{CodeSieve, CodeSums};
-pub(super) use sieve::{refined_products, squares, upper_products, upper_squares, whole_products};
+pub(crate) use sieve::{CodeSieve, CodeSums, Part};
+pub(super) use sieve::{products, refined_products, squares};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::{
-    CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Picked,
-    blocks::{Half, Whole, arranged, product, squares, upper_product, upper_squares, whole_product},
+    CodeSieve, CodeSums, Encoder, Factors, Halves, Pairs, Part, Picked,
+    blocks::{Half, Whole, arranged, joined_sum, squares, upper_product, upper_squares, whole_product},
     encoder::{HALF_PLANE, WHOLE_PLANE},
     rotation::Rotation,
 };
@@ -226,7 +226,11 @@ fn check_products<S: simd::Bytes>(codes: &[Vec<i32>], half_planes: &[Vec<i32>], 
             for (at, (code, upper)) in codes.iter().zip(&uppers).enumerate() {
                 let [of_upper, of_lower] = [0, 1].map(|half| sums[half][number * codes.len() + at]);
                 assert_eq!(i64::from(upper_product(of_upper, sum(plane))), exact(plane, upper), "dimension {dimension}");
-                assert_eq!(i64::from(product(of_upper, of_lower, sum(plane))), exact(plane, code), "dimension {dimension}");
+                assert_eq!(
+                    i64::from(whole_product(joined_sum(of_upper, of_lower), sum(plane))),
+                    exact(plane, code),
+                    "dimension {dimension}"
+                );
             }
         }
     }
@@ -334,12 +338,12 @@ impl Checked<'_> {
         let ((halves, factors, numbers), mut sums) = (self.codes(), CodeSums::default());
         let width = Halves::row_bytes(query.len());
         assert!(self.sieve.is_by_halves());
-        let uppers = Picked::new(&halves.upper, width, 0, &numbers);
-        self.sieve.begin_upper(uppers, Picked::new(&factors, 10, 0, &numbers), &mut sums);
-        self.sieve.panel_upper((0, &(0..1)), uppers, &mut sums);
-        let bounds = |at, sums: &CodeSums| self.sieve.upper_bounds(0, at, sums).unwrap();
+        let upper = Part::Upper(Picked::new(&halves.upper, width, 0, &numbers));
+        self.sieve.begin(upper, Picked::new(&factors, 10, 0, &numbers), &mut sums);
+        self.sieve.panel((0, &(0..1)), upper, &mut sums);
+        let bounds = |at, sums: &CodeSums| self.sieve.bounds(0, at, sums).unwrap();
         self.bounded(query, &numbers, self.apart.map(|[apart, _]| apart), &sums, bounds, |threshold, found| {
-            self.sieve.all_upper_within(0, threshold, &sums, found);
+            self.sieve.all_within(0, threshold, &sums, found);
         });
         // All rows, and some.
         for step in [1, 3] {
@@ -357,10 +361,10 @@ impl Checked<'_> {
         let width = Halves::row_bytes(queries[0].len());
         let codes = Pairs { upper: pick(&halves.upper, width), lower: pick(&halves.lower, width) };
         assert!(!self.sieve.is_by_halves());
-        self.sieve.begin(codes, pick(&factors, 10), &mut sums);
+        self.sieve.begin(Part::Whole(codes), pick(&factors, 10), &mut sums);
         let mut seen = 0;
         for (number, of_panel) in self.sieve.panels().enumerate() {
-            self.sieve.panel((number, &of_panel), codes, &mut sums);
+            self.sieve.panel((number, &of_panel), Part::Whole(codes), &mut sums);
             for query in of_panel {
                 self.whole(queries[query], query, &numbers, &sums);
                 seen += 1;

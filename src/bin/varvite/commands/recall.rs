@@ -28,10 +28,10 @@ pub(crate) struct Recall {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
     /// How many records each answer has
-    #[arg(short, long = "top", value_name = "K", default_value_t = 10, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=65_535))]
+    #[arg(short, long = "top", value_name = "K", default_value_t = 10, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..varvite::Search::APPROXIMATE_MAX as i64))]
     k: usize,
     /// How many records an approximate search scores in full; several are tried one after the other
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [10, 20, 50, 200], value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=65_536))]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [10, 20, 50, 200], value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=varvite::Search::APPROXIMATE_MAX as i64))]
     approximate: Vec<usize>,
     /// One object: {"k":…,"queries":…,"exact":{"milliseconds":…},"approximate":[{"scored":…,"recall":…,"complete":…,"milliseconds":…}]}
     #[arg(long)]
@@ -98,7 +98,7 @@ impl Recall {
         let mut search = varvite::Search::nearest(self.k + 1);
         if let Some(scored) = approximate {
             // The query's own record comes first, and does not count.
-            search = search.approximate((scored + 1).min(65_536));
+            search = search.approximate((scored + 1).min(varvite::Search::APPROXIMATE_MAX));
         }
         let (mut all, mut time) = (Vec::with_capacity(queries.len()), Duration::ZERO);
         for (id, vector) in queries {

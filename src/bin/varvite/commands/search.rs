@@ -51,7 +51,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
     within: Option<f32>,
     /// Compare only four bits an element, and score this many of the records that come first by them: faster, and may miss some; `recall` tells how many
-    #[arg(long, value_name = "N", value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=65_536))]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=varvite::Search::APPROXIMATE_MAX as i64))]
     approximate: Option<usize>,
     /// Threads that share the work
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedI64ValueParser::<usize>::new().range(1..=1024))]
