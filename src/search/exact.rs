@@ -80,7 +80,9 @@ fn search_until(
         request: request.clone(),
         clock: Arc::clone(clock),
     });
-    let threads = request.threads.min(task.pieces.len() / PIECES_PER_THREAD).min(2 * processors());
+    let wanted = request.threads.min(task.pieces.len() / PIECES_PER_THREAD);
+    // The system is asked only where that matters: it reads files to know.
+    let threads = if wanted > 1 { wanted.min(2 * processors()) } else { 1 };
     let helper = |_| {
         let task = Arc::clone(&task);
         // Without it, the others do its part.
