@@ -37,7 +37,7 @@ fn budget(stride: usize) -> Budget {
 }
 
 fn flip(subject: &Subject) {
-    let budget = budget(61);
+    let budget = budget(127);
     let sizes: Vec<String> = subject.files.iter().map(|(name, bytes)| format!("{name} {}", bytes.len())).collect();
     println!("{}: {}", subject.name, sizes.join(", "));
     let begun = std::time::Instant::now();
@@ -62,7 +62,7 @@ fn every_byte_of_a_database_killed_in_a_rotation() {
 }
 
 fn blunt(title: &str, cases: impl Fn(&Subject, Budget) -> Vec<Case>) -> Vec<Table> {
-    let budget = budget(37);
+    let budget = budget(73);
     let try_all = |subject: Subject| {
         let table = judge(&subject, budget, &cases(&subject, budget));
         table.must_be_clean(&format!("{title}, {}, seed {:#x}", subject.name, budget.seed));
