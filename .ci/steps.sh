@@ -204,8 +204,8 @@ torture() {
     case $said in SKIPPED:*) skip "${said#SKIPPED: }" ;; esac
 }
 
-# Built apart with everything below, as the next: every lock is one of the model checker. To optimise what is below costs more than it gains.
-quick_build=(--config 'profile.dev.package."*".opt-level=0')
+# Built apart with everything below, as the next: every lock is one of the model checker. To optimise anything costs more than it gains.
+quick_build=(--config 'profile.dev.package."*".opt-level=0' --config 'profile.dev.opt-level=0')
 
 loom_models() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test "${quick_build[@]}" -p varvite-models --target-dir "$logs/loom" -- --nocapture
@@ -221,6 +221,10 @@ fuzz() {
     has rustup || skip "no rustup to find a nightly toolchain with"
     rustup toolchain list | grep -q '^nightly' || skip "no nightly toolchain"
     cargo fuzz --version || timeout 300 cargo install cargo-fuzz --locked --debug || skip "cargo-fuzz is not installed and did not build in 300 s"
+    if [ "$1" -lt 10 ]; then
+        # To build is nearly all of it. cargo-fuzz compiles each crate by one thread; the flag that is given last counts.
+        export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 RUSTFLAGS="-Ccodegen-units=8"
+    fi
     SEED=1 SANITIZER=address bash fuzz/campaign "$1"
 }
 
