@@ -69,7 +69,7 @@ enum Layer {
     /// workload under 50 schedules.
     Schedules(Common),
     /// Three databases changed in every way: bits, lengths, blocks, files, signed integers. A case is a few changes; there is an end.
-    Corrupt(Common),
+    Corrupt(Corrupt),
     /// The targets of `fuzz/` on their committed corpora, changed at random, without feedback. A case is a thousand inputs.
     Mutate {
         /// Which target.
@@ -99,6 +99,15 @@ struct Faults {
     preload: bool,
 }
 
+#[derive(Args)]
+struct Corrupt {
+    #[command(flatten)]
+    common: Common,
+    /// Flips bits, and passes over the cases of every other kind: these end first.
+    #[arg(long)]
+    bits: bool,
+}
+
 /// A process that is killed.
 #[derive(Args)]
 struct Child {
@@ -122,7 +131,7 @@ fn main() -> ExitCode {
         Layer::Schedules(common) => {
             run("schedules", &common, |_| Err(Replayed::Skipped(UNBUILT.to_owned())), |campaign| campaign.skip(UNBUILT.to_owned()))
         }
-        Layer::Corrupt(common) => run("corrupt", &common, corrupt::replay, corrupt::explore),
+        Layer::Corrupt(Corrupt { common, bits }) => run("corrupt", &common, corrupt::replay, |campaign| corrupt::explore(campaign, bits)),
         Layer::Mutate { target, common } => run(target.layer(), &common, mutate::replay, |campaign| mutate::explore(target, campaign)),
         Layer::Ledger { file } => ledger::print(&file),
         Layer::KillChild(Child { path, seed }) => {

@@ -30,15 +30,18 @@ use plan::{Plan, Work};
 /// How long a case may take.
 const HANG: Duration = Duration::from_secs(120);
 
-pub fn explore(campaign: &Campaign) {
+pub fn explore(campaign: &Campaign, bits_alone: bool) {
     let (plan, watch) = (Plan::new(), Watch::start("corrupt", HANG));
-    let (end, ended) = (plan.end(), AtomicBool::new(false));
+    let (end, ended) = (if bits_alone { plan.end_of_flips() } else { plan.end() }, AtomicBool::new(false));
     campaign.on_threads(processors(), |campaign| {
         let mut benches: Vec<Limits<'_>> = plan.subjects.iter().map(Limits::new).collect();
         while let Some(case) = campaign.next_case() {
             if case >= end {
                 ended.store(true, Ordering::Relaxed);
                 break;
+            }
+            if bits_alone && !plan::flips_bits(case) {
+                continue;
             }
             watch.begin(case);
             let mut told = Told::default();
@@ -52,7 +55,7 @@ pub fn explore(campaign: &Campaign) {
         }
     });
     if ended.into_inner() {
-        campaign.count("came to the end", 1);
+        campaign.count(if bits_alone { "came to the end of all bits" } else { "came to the end" }, 1);
     }
 }
 

@@ -43,6 +43,11 @@ const CUTS: Range<u64> = 9..11;
 const BLUNTS: Range<u64> = 11..12;
 const HOSTILE: Range<u64> = 12..16;
 
+/// Whether a case flips bits.
+pub fn flips_bits(case: u64) -> bool {
+    FLIPS.contains(&(case % TURNS))
+}
+
 /// Names the part of a file that an offset lies in.
 struct Places<'a> {
     subject: &'a Subject,
@@ -152,6 +157,11 @@ impl Plan {
         let rounds = |count: u64, turns: Range<u64>| count.div_ceil(turns.end - turns.start) * TURNS;
         let all = [(self.flips.len(), FLIPS), (self.cuts(), CUTS), (self.blunts(), BLUNTS), (self.hostile.len() as u64, HOSTILE)];
         all.into_iter().map(|(count, turns)| rounds(count, turns)).max().unwrap_or(0)
+    }
+
+    /// Behind the last case that flips bits.
+    pub fn end_of_flips(&self) -> u64 {
+        self.flips.len().div_ceil(FLIPS.end - FLIPS.start) * TURNS
     }
 
     /// What a case does; nothing once its kind is done with.
