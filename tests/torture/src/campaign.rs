@@ -290,7 +290,7 @@ pub fn leading(layer: &str) -> &'static str {
         "faults" | "faults --preload" => "faults",
         "kill" => "kills",
         "schedules" => "schedules",
-        "corrupt" => "changes",
+        "corrupt" | "corrupt --bits" => "changes",
         mutate if mutate.starts_with("mutate ") => "executions",
         _ => "cuts",
     }

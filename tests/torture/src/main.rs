@@ -131,7 +131,11 @@ fn main() -> ExitCode {
         Layer::Schedules(common) => {
             run("schedules", &common, |_| Err(Replayed::Skipped(UNBUILT.to_owned())), |campaign| campaign.skip(UNBUILT.to_owned()))
         }
-        Layer::Corrupt(Corrupt { common, bits }) => run("corrupt", &common, corrupt::replay, |campaign| corrupt::explore(campaign, bits)),
+        // Apart in the ledger: what it passes over is left to the other.
+        Layer::Corrupt(Corrupt { common, bits: true }) => {
+            run("corrupt --bits", &common, corrupt::replay, |campaign| corrupt::explore(campaign, true))
+        }
+        Layer::Corrupt(Corrupt { common, .. }) => run("corrupt", &common, corrupt::replay, |campaign| corrupt::explore(campaign, false)),
         Layer::Mutate { target, common } => run(target.layer(), &common, mutate::replay, |campaign| mutate::explore(target, campaign)),
         Layer::Ledger { file } => ledger::print(&file),
         Layer::KillChild(Child { path, seed }) => {
